@@ -1,0 +1,1 @@
+"""The questions: commands, metrics and statistics. Knows no chat, HTTP or picture."""

@@ -1,0 +1,1 @@
+"""The conversation: parsing, dispatch, rendering and the surfaces."""

@@ -1,0 +1,1 @@
+"""The data: schema, engines, loading, the bot's own memory. Imports nothing of ours."""
