@@ -48,7 +48,7 @@ def plain(value: Any) -> Value:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, dt.datetime) and type(value) is not dt.datetime:  # pandas Timestamp, NaT
-        return None if value != value else value.to_pydatetime()  # type: ignore[attr-defined, no-any-return]
+        return None if value != value else value.to_pydatetime()  # type: ignore[attr-defined]
     item = value.item() if hasattr(value, "item") else value
     if isinstance(item, float) and not math.isfinite(item):
         return None

@@ -1,0 +1,274 @@
+"""Portable SQL: one construct per operation that engines spell differently.
+
+Every metric is written once, from SQLAlchemy Core and these. The rules that keep results the same
+everywhere:
+
+* Time becomes an integer at once (`epoch_s`, `epoch_day`, `local_day`); calendar arithmetic is
+  integer arithmetic.
+* Integers are divided by `idiv` only, sums of integers are `isum`, other sums `dsum`, rows are
+  counted by `icount`: no engine's own wide or unsigned type comes back.
+* Seconds are floored, never cast: some engines round.
+* `lag` and `lead` take their default as an argument of the column's type; outer joins are
+  coalesced.
+* Templates never hold a bare percent sign: `pyformat` drivers read it as a placeholder.
+
+To teach an engine: add its rules here. A construct without a rule for an engine uses the default,
+which is PostgreSQL's.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import (
+    RESERVED_WORDS,
+    PGDialect,
+    PGIdentifierPreparer,
+    PGTypeCompiler,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+Sql = sa.ColumnElement[Any]
+
+
+class PortableFunction(FunctionElement[Any]):
+    """A construct whose text is a template per dialect, filled with its compiled arguments."""
+
+    inherit_cache = True
+
+
+def _argument(compiler: SQLCompiler, expression: Any, **kw: Any) -> str:
+    """An argument's text, in brackets unless it is one token: templates know no precedence."""
+    text = compiler.process(expression, **kw)
+    if isinstance(expression, FunctionElement | sa.Cast):
+        return text
+    simple = isinstance(expression, sa.ColumnClause | sa.BindParameter) and " " not in text
+    return text if simple else f"({text})"
+
+
+def _construct(name: str, returns: sa.types.TypeEngine[Any], doc: str, **rules: str) -> Any:
+    """A construct `name(...)`; `rules` are templates per dialect name, `default` for the rest."""
+    cls = type(
+        name,
+        (PortableFunction,),
+        {"inherit_cache": True, "name": name, "type": returns, "__doc__": doc},
+    )
+
+    def rule(template: str) -> Callable[..., str]:
+        def render(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
+            parts = [_argument(compiler, a, **kw) for a in element.clauses]
+            return template.format(*parts)
+
+        return render
+
+    compiles(cls)(rule(rules.pop("default")))
+    for dialect, template in rules.items():
+        compiles(cls, dialect)(rule(template))
+    return cls
+
+
+epoch_day = _construct(
+    "epoch_day",
+    sa.Integer(),
+    "epoch_day(instant): whole days since 1970-01-01, UTC.",
+    default="(CAST({0} AS DATE) - DATE '1970-01-01')",
+    sqlite="CAST(floor({0} / 86400000000.0) AS INTEGER)",
+)
+
+local_day = _construct(
+    "local_day",
+    sa.Integer(),
+    "local_day(instant, zone): the local date in an IANA zone, as days since 1970-01-01.",
+    default="(CAST({0} AT TIME ZONE 'UTC' AT TIME ZONE {1} AS DATE) - DATE '1970-01-01')",
+    sqlite="local_day({0}, {1})",
+)
+
+epoch_s = _construct(
+    "epoch_s",
+    sa.BigInteger(),
+    "epoch_s(instant): whole seconds since 1970-01-01, floored.",
+    default="CAST(floor(extract(epoch FROM {0})) AS BIGINT)",
+    duckdb="(epoch_us({0}) // 1000000)",
+    sqlite="CAST(floor({0} / 1000000.0) AS INTEGER)",
+)
+
+idiv = _construct(
+    "idiv",
+    sa.BigInteger(),
+    "idiv(a, b): integer division of integers that are not negative.",
+    default="({0} / {1})",
+    duckdb="({0} // {1})",
+)
+
+isum = _construct(
+    "isum",
+    sa.BigInteger(),
+    "isum(x): the sum of integers, as a 64-bit integer; null over no rows.",
+    default="CAST(SUM({0}) AS BIGINT)",
+    sqlite="SUM({0})",
+)
+
+dsum = _construct(
+    "dsum",
+    sa.Double(),
+    "dsum(x): the sum as a double; null over no rows.",
+    default="SUM(CAST({0} AS DOUBLE PRECISION))",
+    duckdb="SUM(CAST({0} AS DOUBLE))",
+    sqlite="SUM(CAST({0} AS REAL))",
+)
+
+dbl = _construct(
+    "dbl",
+    sa.Double(),
+    "dbl(x): as a double, so that `/` is division.",
+    default="CAST({0} AS DOUBLE PRECISION)",
+    duckdb="CAST({0} AS DOUBLE)",
+    sqlite="CAST({0} AS REAL)",
+)
+
+icount = _construct("icount", sa.BigInteger(), "icount(): the number of rows.", default="COUNT(*)")
+
+json_text = _construct(
+    "json_text",
+    sa.Text(),
+    "json_text(document, key): a top-level key of a JSON text, as text.",
+    default="(CAST({0} AS jsonb) ->> {1})",
+    duckdb="json_extract_string({0}, {1})",
+    sqlite="({0} ->> {1})",
+)
+
+bucket = _construct(
+    "bucket",
+    sa.BigInteger(),
+    "bucket(key, n): a stable bucket 0..n-1 of a text, by the first 32 bits of its MD5.",
+    default="mod(CAST(CAST('x' || substr(md5({0}), 1, 8) AS bit(32)) AS bigint), {1})",
+    duckdb="mod(CAST('0x' || substr(md5({0}), 1, 8) AS BIGINT), {1})",
+    sqlite="md5_bucket({0}, {1})",
+)
+
+sum_of_squares = _construct(
+    "sum_of_squares",
+    sa.Double(),
+    "sum_of_squares(x): the sum of x*x as a double.",
+    default="SUM(CAST({0} AS DOUBLE PRECISION) * CAST({0} AS DOUBLE PRECISION))",
+    duckdb="SUM(CAST({0} AS DOUBLE) * CAST({0} AS DOUBLE))",
+    sqlite="SUM(CAST({0} AS REAL) * CAST({0} AS REAL))",
+)
+
+natural_log1p = _construct(
+    "natural_log1p",
+    sa.Double(),
+    "natural_log1p(x): ln(1 + x) of a number that is not below zero.",
+    default="ln(1.0 + CAST({0} AS DOUBLE PRECISION))",
+    duckdb="ln(1.0 + CAST({0} AS DOUBLE))",
+)
+
+
+class _ExactPercentile(FunctionElement[Any]):
+    """An interpolated percentile as an ordinary aggregate, where the engine has one."""
+
+    inherit_cache = True
+    name = "exact_percentile"
+    type = sa.Double()
+
+
+@compiles(_ExactPercentile)
+def _percentile_default(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
+    fraction, value = (_argument(compiler, a, **kw) for a in element.clauses)
+    return f"percentile_cont({fraction}) WITHIN GROUP (ORDER BY {value})"
+
+
+@compiles(_ExactPercentile, "duckdb")
+def _percentile_duckdb(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
+    fraction, value = (_argument(compiler, a, **kw) for a in element.clauses)
+    return f"quantile_cont(CAST({value} AS DOUBLE), {fraction})"
+
+
+#: Dialects without an exact percentile aggregate: there it is written with row numbers.
+WITHOUT_PERCENTILE = frozenset({"sqlite"})
+
+
+def percentiles(
+    source: sa.FromClause,
+    by: tuple[str, ...],
+    value: str,
+    fractions: Mapping[str, float],
+    dialect: str,
+) -> sa.Select[*tuple[Any, ...]]:
+    """Per group: `n` and each fraction's interpolated percentile, ordered by the group.
+
+    The percentile is Hyndman and Fan's type 7 (numpy's default), the same digits on each engine.
+    """
+    groups = [source.c[k] for k in by]
+    column = source.c[value]
+    if dialect not in WITHOUT_PERCENTILE:
+        aggregates = [
+            _ExactPercentile(sa.literal_column(repr(f)), column).label(name)
+            for name, f in fractions.items()
+        ]
+        chosen = sa.select(*groups, icount().label("n"), *aggregates).where(column.is_not(None))
+        return chosen.group_by(*groups).order_by(*groups)
+    ranked = (
+        sa.select(
+            *groups,
+            column.label("v"),
+            sa.func.row_number().over(partition_by=groups, order_by=column).label("rank"),
+            sa.func.count().over(partition_by=groups).label("n"),
+        )
+        .where(column.is_not(None))
+        .cte("ranked")
+    )
+    columns = []
+    for name, f in fractions.items():
+        # the percentile lies at rank 1 + f(n-1): its two neighbours weigh by their distance
+        distance = dbl(ranked.c.rank - 1) - sa.literal_column(repr(float(f))) * dbl(ranked.c.n - 1)
+        weight = sa.case(
+            (sa.and_(distance > -1, distance <= 0), 1.0 + distance),
+            (sa.and_(distance > 0, distance < 1), 1.0 - distance),
+            else_=0.0,
+        )
+        columns.append(sa.func.sum(weight * dbl(ranked.c.v)).label(name))
+    keys = [ranked.c[k] for k in by]
+    chosen = sa.select(*keys, sa.func.max(ranked.c.n).label("n"), *columns)
+    return chosen.group_by(*keys).order_by(*keys)
+
+
+class _DuckTypes(PGTypeCompiler):
+    """DuckDB's names where they differ: its FLOAT has 32 bits."""
+
+    def visit_FLOAT(self, *_: Any, **__: Any) -> str:  # noqa: N802
+        return "DOUBLE"
+
+    def visit_DOUBLE_PRECISION(self, *_: Any, **__: Any) -> str:  # noqa: N802
+        return "DOUBLE"
+
+    def visit_TEXT(self, *_: Any, **__: Any) -> str:  # noqa: N802
+        return "VARCHAR"
+
+
+class _DuckIdentifiers(PGIdentifierPreparer):
+    """Quotes the words that DuckDB keeps for itself, beside PostgreSQL's."""
+
+    reserved_words = RESERVED_WORDS | {
+        "anti", "asof", "at", "by", "columns", "concurrently", "collation", "describe",
+        "generated", "glob", "lambda", "lateral", "map", "pivot", "pivot_longer", "pivot_wider",
+        "positional", "qualify", "semi", "show", "struct", "summarize", "tablesample", "try_cast",
+        "tuple", "unpack", "unpivot",
+    }  # fmt: skip
+
+
+class DuckDialect(PGDialect):
+    """Compile-only: the text goes to DuckDB's own connection."""
+
+    name = "duckdb"
+    driver = "native"
+    type_compiler_cls = _DuckTypes
+    preparer = _DuckIdentifiers
+    supports_statement_cache = True
+    use_native_hstore = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Numbered dollar parameters, as DuckDB binds them."""
+        super().__init__(paramstyle="numeric_dollar", **kwargs)  # type: ignore[no-untyped-call]

@@ -1,0 +1,230 @@
+"""The store: the only door to the analytic data. Every read is recorded for the receipt."""
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.sql import visitors
+
+from storage.engines import (
+    Engine,
+    QueryCancelledError,
+    Running,
+    arrow_type,
+    open_engine,
+)
+from storage.schema import events, metadata, orders, ratings, sources
+
+Select = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Read:
+    """One query as it was sent."""
+
+    sql: str
+    values: tuple[Any, ...]
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows of an entity came from."""
+
+    name: str
+    entity: str
+    description: str
+    attribution: str | None
+    simulated: bool
+    rows: int
+
+
+class Store:
+    """Reads for one question: `fork()` gives each question its own record and its own cancel.
+
+    Reads are `select()` objects, never text. Results have the types that the query declares, the
+    same on every engine: int64 (Int64 with nulls), float64, str, bool, datetime64[us] in UTC.
+    """
+
+    def __init__(self, engine: Engine, *, seconds_limit: float | None = None) -> None:
+        """`seconds_limit` bounds all reads of one question together."""
+        self.engine = engine
+        self.seconds_limit = seconds_limit
+        self.reads: list[Read] = []
+        self.tables_read: set[str] = set()
+        self._running = Running()
+        self._deadline = time.monotonic() + seconds_limit if seconds_limit else None
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        memory_limit: str = "",
+        threads: int = 0,
+        seconds_limit: float | None = None,
+    ) -> "Store":
+        """Open by URL and create what tables are missing. Raises StoreUnavailableError."""
+        engine = open_engine(url, memory_limit=memory_limit, threads=threads)
+        engine.create_tables()
+        return cls(engine, seconds_limit=seconds_limit)
+
+    def fork(self) -> "Store":
+        """The same data with an empty record, for one more question."""
+        return Store(self.engine, seconds_limit=self.seconds_limit)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+    def cancel(self) -> None:
+        """Stop this question's running read, and refuse further ones. From any thread."""
+        self._running.cancel()
+
+    def arrow(self, statement: Select) -> pa.Table:
+        """The rows, columns cast to the types that the statement declares."""
+        sql, values = self.engine.compile(statement)
+        started = time.monotonic()
+        with self._bounded():
+            table = self.engine.fetch(sql, values, self._running)
+        table = conform(table, statement)
+        self.reads.append(Read(sql, values, table.num_rows, time.monotonic() - started))
+        self.tables_read |= tables_of(statement)
+        return table
+
+    def frame(self, statement: Select) -> pd.DataFrame:
+        """The rows as a frame."""
+        return to_frame(self.arrow(statement))
+
+    def rows(self, statement: Select) -> list[dict[str, Any]]:
+        """The rows as dicts of plain Python values: for small answers."""
+        return self.arrow(statement).to_pylist()  # type: ignore[no-any-return]
+
+    def row(self, statement: Select) -> dict[str, Any]:
+        """The one row of an aggregate. ValueError where there is another number of rows."""
+        (row,) = self.rows(statement)
+        return row
+
+    def column(self, statement: Select) -> list[Any]:
+        """The first column."""
+        return self.arrow(statement).column(0).to_pylist()  # type: ignore[no-any-return]
+
+    def stream(self, statement: Select, rows: int = 100_000) -> Iterator[pd.DataFrame]:
+        """The rows in frames of at most `rows`."""
+        for batch in self.arrow(statement).to_batches(max_chunksize=rows):
+            yield to_frame(pa.Table.from_batches([batch]))
+
+    def data_through(self) -> dt.datetime | None:
+        """The latest instant at which anything happened, naive UTC; None in an empty store."""
+        latest = [
+            sa.select(sa.func.max(column).label("at"))
+            for column in (orders.c.ordered_at, events.c.at, ratings.c.at)
+        ]
+        found = self.fork().arrow(sa.union_all(*latest))
+        return max((at for at in found.column(0).to_pylist() if at is not None), default=None)
+
+    def sources(self, tables: set[str] | None = None) -> list[Source]:
+        """Where the rows of `tables` (default: of all) came from, largest first."""
+        found = self.fork().rows(
+            sa.select(
+                sources.c.source,
+                sources.c.entity,
+                sources.c.description,
+                sources.c.attribution,
+                sources.c.simulated,
+                sources.c.rows,
+            ).order_by(sources.c.rows.desc(), sources.c.source, sources.c.entity)
+        )
+        return [
+            Source(
+                r["source"],
+                r["entity"],
+                r["description"],
+                r["attribution"],
+                r["simulated"],
+                r["rows"],
+            )
+            for r in found
+            if tables is None or r["entity"] in tables
+        ]
+
+    def _bounded(self) -> "_TimeLimit":
+        return _TimeLimit(self._running, self._deadline)
+
+
+class _TimeLimit:
+    """Cancels a running read at the deadline, and says that it was the time."""
+
+    def __init__(self, running: Running, deadline: float | None) -> None:
+        self._running = running
+        self._timer: threading.Timer | None = None
+        self._hit = False
+        if deadline is not None:
+            left = max(deadline - time.monotonic(), 0.001)
+            self._timer = threading.Timer(left, self._stop)
+            self._timer.daemon = True
+
+    def _stop(self) -> None:
+        self._hit = True
+        self._running.cancel()
+
+    def __enter__(self) -> None:
+        if self._timer:
+            self._timer.start()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._timer:
+            self._timer.cancel()
+        if self._hit and isinstance(error, QueryCancelledError):
+            raise QueryCancelledError(
+                "The question took longer than the time limit.",
+                hint="Ask for a shorter period, or raise limits.seconds in config.yaml.",
+            ) from error
+
+
+def tables_of(statement: Select) -> set[str]:
+    """The names of our tables that a statement reads."""
+    return {
+        element.name
+        for element in visitors.iterate(statement)
+        if isinstance(element, sa.Table) and element.name in metadata.tables
+    }
+
+
+def conform(table: pa.Table, statement: Select) -> pa.Table:
+    """Cast what an engine returned to what the statement declares."""
+    columns = []
+    for declared, column in zip(statement.selected_columns, table.columns, strict=True):
+        wanted = arrow_type(declared.type)
+        if wanted is None or column.type == wanted:
+            columns.append(column)
+        elif pa.types.is_decimal(column.type) and wanted == pa.int64():
+            columns.append(column.cast(pa.decimal128(38, 0)).cast(wanted))
+        elif wanted == pa.bool_() and not pa.types.is_boolean(column.type):
+            columns.append(column.cast(pa.int64()).cast(wanted))
+        elif pa.types.is_timestamp(wanted) and pa.types.is_timestamp(column.type):
+            columns.append(column.cast(pa.timestamp("us", column.type.tz)).cast(wanted))
+        else:
+            columns.append(column.cast(wanted))
+    names = [c.name for c in statement.selected_columns]
+    return pa.table(columns, names=names)
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Arrow to pandas; integers that hold nulls become Int64, not floats."""
+    nullable = {
+        f.name: pd.Int64Dtype()
+        for f, c in zip(table.schema, table.columns, strict=True)
+        if pa.types.is_int64(f.type) and c.null_count
+    }
+    frame: pd.DataFrame = table.to_pandas()
+    for name, dtype in nullable.items():
+        frame[name] = table.column(name).to_pandas(types_mapper={pa.int64(): dtype}.get)
+    return frame

