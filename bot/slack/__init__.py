@@ -1,0 +1,1 @@
+"""The Slack surface: what is said there, and what Slack will take."""
