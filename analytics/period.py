@@ -275,7 +275,7 @@ def read_days(words: Sequence[str], today: dt.date) -> tuple[Period, int] | None
             last = read_day(words[n + 1 :], today)
             if last is not None:
                 return between(first[0], last[0] + DAY), n + 1 + last[1]
-        return None
+        raise ValueError("a period with a first day and no last one")
     if words[0] == "since":
         first = read_day(words[1:], today)
         if first is None:

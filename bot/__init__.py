@@ -1,1 +1,3 @@
 """The conversation: parsing, dispatch, rendering and the surfaces."""
+
+VERSION = "0.1.0"

@@ -19,7 +19,8 @@ from storage.engines import (
     arrow_type,
     open_engine,
 )
-from storage.schema import events, metadata, orders, ratings, sources
+from storage.schema import ENTITIES, events, metadata, orders, ratings, sources
+from storage.sql import icount
 
 Select = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]]
 
@@ -129,6 +130,15 @@ class Store:
         ]
         found = self.fork().arrow(sa.union_all(*latest))
         return max((at for at in found.column(0).to_pylist() if at is not None), default=None)
+
+    def counts(self) -> dict[str, int]:
+        """Rows per entity, in the order of `ENTITIES`."""
+        each = [
+            sa.select(sa.literal(t.name).label("entity"), icount().label("rows")).select_from(t)
+            for t in ENTITIES
+        ]
+        found = {r["entity"]: r["rows"] for r in self.fork().rows(sa.union_all(*each))}
+        return {t.name: found[t.name] for t in ENTITIES}
 
     def sources(self, tables: set[str] | None = None) -> list[Source]:
         """Where the rows of `tables` (default: of all) came from, largest first."""

@@ -1,0 +1,1 @@
+"""Questions about the bot itself: one file each."""

@@ -1,0 +1,149 @@
+"""One path: `answer(text, ctx)`. Every surface is a thin adapter over it."""
+
+import dataclasses
+import datetime as dt
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import analytics.commands
+import bot.commands
+from analytics.command import Command, Context, load_commands
+from analytics.errors import (
+    CancelledError,
+    DataUnavailableError,
+    TooLargeError,
+    UserError,
+)
+from analytics.period import Period
+from analytics.result import Query, Receipt, Result, plain
+from bot.parse import Request, parse
+from storage.engines import OutOfMemoryError, QueryCancelledError, StoreError
+from storage.store import Read, Store
+
+load_commands(analytics.commands)
+load_commands(bot.commands)
+
+log = logging.getLogger("daybreak")
+
+
+class BugError(UserError):
+    """A fault of ours. The asker gets the reference under which the log has the trace."""
+
+    code = "internal"
+
+    def __init__(self, reference: str) -> None:
+        """`reference` stands in the log too."""
+        super().__init__(
+            "Something went wrong on my side.",
+            hint=f"Please tell whoever runs me this reference: {reference}.",
+        )
+        self.reference = reference
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was understood, and the result with its receipt."""
+
+    request: Request
+    result: Result
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question for the audit: what was said, what was understood, and how it ended."""
+
+    text: str
+    canonical: str
+    asker: str
+    outcome: str
+    seconds: float
+    reference: str = ""
+
+
+def ignore(_: Asked) -> None:
+    """No audit."""
+
+
+def answer(text: str, ctx: Context, record: Callable[[Asked], None] = ignore) -> Answer:
+    """Understand, run, and hand out the receipt. Raises UserError only.
+
+    `record` is told of every question, answered or not.
+    """
+    started = time.monotonic()
+    request: Request | None = None
+    outcome, reference = "answered", ""
+    try:
+        request = parse(text, ctx.today, ctx.catalog)
+        result = run(request.command, ctx, question=request.text)
+        return Answer(request, result, time.monotonic() - started)
+    except UserError as error:
+        outcome = error.code
+        raise
+    except Exception as error:
+        outcome, reference = BugError.code, secrets.token_hex(4)
+        log.exception("question_failed", extra={"reference": reference, "question": text})
+        raise BugError(reference) from error
+    finally:
+        seconds = time.monotonic() - started
+        canonical = request.text if request else ""
+        record(Asked(text, canonical, ctx.asker.name, outcome, seconds, reference))
+        log.info(
+            "question_done",
+            extra={"outcome": outcome, "canonical": canonical, "seconds": round(seconds, 3)},
+        )
+
+
+def run(command: Command, ctx: Context, *, question: str) -> Result:
+    """Run a command on a fork of the store, and add the receipt."""
+    started = time.monotonic()
+    ctx = dataclasses.replace(ctx, store=ctx.store.fork())
+    try:
+        result = command.run(ctx)
+        receipt = receipt_of(command, ctx, question, time.monotonic() - started)
+        return dataclasses.replace(result, receipt=receipt)
+    except QueryCancelledError as error:
+        raise CancelledError(error.message, hint=error.hint) from error
+    except OutOfMemoryError as error:
+        log.warning("out_of_memory", extra={"question": question, "detail": error.detail})
+        raise TooLargeError(error.message, hint=error.hint) from error
+    except StoreError as error:
+        log.warning("store_error", extra={"question": question, "detail": error.detail})
+        raise DataUnavailableError(error.message, hint=error.hint) from error
+
+
+def receipt_of(command: Command, ctx: Context, question: str, seconds: float) -> Receipt:
+    """How the numbers of this run came about."""
+    store: Store = ctx.store
+    period = next((v for v in vars(command).values() if isinstance(v, Period)), None)
+    read_from = store.sources(store.tables_read) if store.tables_read else []
+    return Receipt(
+        question=question,
+        window=window_of(period, ctx),
+        engine=store.engine.version,
+        data_through=store.data_through(),
+        as_of=ctx.now.astimezone(dt.UTC).replace(tzinfo=None),
+        currency=ctx.currency,
+        zone=ctx.zone.key,
+        queries=tuple(query_of(r) for r in store.reads),
+        sources=tuple(dict.fromkeys(s.attribution for s in read_from if s.attribution)),
+        simulated=tuple(dict.fromkeys(s.description for s in read_from if s.simulated)),
+        seconds=seconds,
+    )
+
+
+def window_of(period: Period | None, ctx: Context) -> str:
+    """The days that were asked about."""
+    if period is None:
+        return ""
+    if period.is_all_time:
+        return f"all time ({ctx.zone.key})"
+    return f"{period.start.isoformat()} to {period.last_day.isoformat()} ({ctx.zone.key})"
+
+
+def query_of(read: Read) -> Query:
+    """A read of the store as the receipt shows it."""
+    return Query(read.sql, tuple(plain(v) for v in read.values), read.rows, read.seconds)
