@@ -1,8 +1,8 @@
 """Two proportions with few successes or failures: score test and the intervals that invert it.
 
 Source of all: Miettinen, Nurminen 1985, "Comparative analysis of two rates", Statistics in
-Medicine 4: 213-226. Arms are (successes, units). Both intervals are wider than the truth never by
-rounding only: ends are found by halving to the last bit that matters (1e-13).
+Medicine 4: 213-226. Arms are (successes, units). The likeliest rates under a given
+difference, and the ends of the intervals, are found by halving, not by the paper's closed cubic.
 """
 
 import math
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from analytics.methods.experiment.roots import root
 
 FEWEST_PER_CELL = 10  # below this many successes or failures in an arm, the score method is used
+EDGE = 1e-9  # how near to the end of its range a search starts: at the very end all is 0/0
 
 Counts = tuple[int, int]
 
@@ -38,7 +39,8 @@ def difference_interval(control: Counts, treatment: Counts, critical: float) -> 
         rate = _rate_given_difference(control, treatment, delta)
         return _excess(estimate - delta, rate, rate + delta, 1.0, control, treatment, critical)
 
-    return _end(excess, estimate, -1.0), _end(excess, estimate, 1.0)
+    inside = min(max(estimate, EDGE - 1), 1 - EDGE)
+    return _end(excess, inside, -1.0), _end(excess, inside, 1.0)
 
 
 def ratio_interval(
@@ -60,7 +62,7 @@ def ratio_interval(
             x1 / n1 - r * x0 / n0, rate, min(1.0, rate * r), r, control, treatment, critical
         )
 
-    at = math.atan(x1 / n1 / (x0 / n0))
+    at = max(math.atan(x1 / n1 / (x0 / n0)), EDGE)
     highest = math.pi / 2 - 1e-6
     if excess_at(highest) <= 0:
         return None
@@ -98,15 +100,22 @@ def _rate_given_difference(control: Counts, treatment: Counts, delta: float) -> 
 
     def slope(p: float) -> float:
         q = p + delta
-        gain = (x0 / p if x0 else 0.0) + (x1 / q if x1 else 0.0)
-        loss = ((n0 - x0) / (1 - p) if x0 < n0 else 0.0) + ((n1 - x1) / (1 - q) if x1 < n1 else 0.0)
-        return gain - loss
+        gain = _per(x0, p) + _per(x1, q)
+        loss = _per(n0 - x0, 1 - p) + _per(n1 - x1, 1 - q)
+        return 0.0 if math.isinf(gain) and math.isinf(loss) else gain - loss
 
     inset = (high - low) * 1e-13
     near, far = low + inset, high - inset
     if near >= far or slope(near) <= 0:
         return low
     return high if slope(far) >= 0 else root(slope, near, far)
+
+
+def _per(count: int, rate: float) -> float:
+    """Count over rate; without a count nothing, whatever the rate."""
+    if not count:
+        return 0.0
+    return count / rate if rate > 0 else math.inf
 
 
 def _rate_given_ratio(control: Counts, treatment: Counts, ratio: float) -> float:
