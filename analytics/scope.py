@@ -1,16 +1,37 @@
-"""What part of the data a question is about: a period and filters."""
+"""What part of the data a question is about: windows of time, filters, and a way to slice.
+
+A filter's values are checked against the store before anything is computed (`resolve`): an unknown
+value gets "did you mean", never an empty answer. An entity that cannot answer a filter or slice
+says so (`Scope.place` is None): its figures are unknown, never silently unfiltered.
+"""
 
 import datetime as dt
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
+import sqlalchemy as sa
+
+from analytics.catalog import Catalog, Dimension, Entity, folded
+from analytics.errors import UnknownNameError
 from analytics.period import Period
+from storage.schema import EPOCH, metadata
+from storage.sql import Sql, epoch_s, idiv, json_text, local_day
+from storage.store import Store
+
+#: Above so many clock changes, local days are left to the engine's own time zones.
+MOST_CLOCK_CHANGES = 24
+
+#: Plural endings and what they stand for; a bare `s` is cut off otherwise.
+PLURALS = (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("sses", "ss"))
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Rows whose `dimension` is (or, negated, is not) one of `values`."""
+    """Rows whose `dimension` is (or, negated, is not) one of `values`.
+
+    Rows where it is unknown are not among the values: a negated filter keeps them.
+    """
 
     dimension: str
     values: tuple[str, ...]
@@ -31,6 +52,12 @@ class Filters:
         """Whether anything is filtered."""
         return bool(self.all)
 
+    def words(self) -> str:
+        """For sentences: `country France or Spain, category not bags`; empty for none."""
+        return ", ".join(
+            f"{f.dimension} {'not ' if f.negated else ''}{' or '.join(f.values)}" for f in self.all
+        )
+
 
 def start_of_day(day: dt.date, zone: ZoneInfo) -> dt.datetime:
     """The first instant of a local day, in naive UTC.
@@ -47,3 +74,276 @@ def start_of_day(day: dt.date, zone: ZoneInfo) -> dt.datetime:
 def instants(period: Period, zone: ZoneInfo) -> tuple[dt.datetime, dt.datetime]:
     """The period as naive UTC instants `from <= at < until`."""
     return start_of_day(period.start, zone), start_of_day(period.end, zone)
+
+
+def day_number(day: dt.date) -> int:
+    """Days since 1970-01-01: how queries count days."""
+    return (day - EPOCH.date()).days
+
+
+def day_of(number: int) -> dt.date:
+    """The day of a day number."""
+    return EPOCH.date() + dt.timedelta(days=number)
+
+
+def in_words(period: Period) -> str:
+    """The period inside a sentence: `in the last 30 days`, `last week`, `in 2026-10`."""
+    first = period.words.split()[0]
+    if first in ("today", "yesterday", "since", "all", "this"):
+        return period.words
+    if first == "last":
+        counted = len(period.words.split()) > 2
+        return f"in the {period.words}" if counted else period.words
+    return (
+        f"in {period.words}"
+        if period.span != "days"
+        else f"on {period.words}"
+        if (period.days == 1)
+        else f"from {period.start} to {period.last_day}"
+    )
+
+
+def previous_in_words(period: Period) -> str:
+    """What a period is compared with: `the 30 days before`, `the week before`."""
+    if period.span != "days":
+        return f"the {period.span} before"
+    return "the day before" if period.days == 1 else f"the {period.days} days before"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Local days `start <= day < end` and the same as naive UTC instants."""
+
+    name: str
+    start: dt.date
+    end: dt.date
+    since: dt.datetime
+    until: dt.datetime
+
+    @classmethod
+    def of(cls, name: str, period: Period, zone: ZoneInfo) -> "Window":
+        """A period as a window."""
+        return cls(name, period.start, period.end, *instants(period, zone))
+
+    @property
+    def days(self) -> int:
+        """Its length."""
+        return (self.end - self.start).days
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Windows, filters and slice of a question, with what the store can say about them.
+
+    `filters` hold stored spellings. `blank` are the pairs (dimension, table) where the table's
+    column holds no value at all: there the entity looks to its next table.
+    """
+
+    zone: ZoneInfo
+    windows: tuple[Window, ...]
+    catalog: Catalog
+    filters: Filters = field(default_factory=Filters)
+    by: Dimension | None = None
+    blank: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def since(self) -> dt.datetime:
+        """The first instant of any window."""
+        return min(w.since for w in self.windows)
+
+    @property
+    def until(self) -> dt.datetime:
+        """The end of the last window."""
+        return max(w.until for w in self.windows)
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """The dimensions that rows must know: those of the filters, and the slice."""
+        names = [f.dimension for f in self.filters] + ([self.by.name] if self.by else [])
+        return tuple(self.catalog.dimension(n) for n in dict.fromkeys(names))
+
+    def slicing(self, by: Dimension | None) -> "Scope":
+        """The same, cut by another dimension or not at all."""
+        return replace(self, by=by)
+
+    def place(self, entity: Entity, dimension: Dimension) -> str | None:
+        """The table from which the entity takes a dimension; None where it has none."""
+        for table in entity.tables:
+            if dimension.path(table) and (dimension.name, table) not in self.blank:
+                return table
+        return None
+
+    def missing(self, entity: Entity) -> tuple[Dimension, ...]:
+        """The dimensions of this question that the entity's rows do not know."""
+        return tuple(d for d in self.dimensions if self.place(entity, d) is None)
+
+    def within(self, column: Sql) -> Sql:
+        """An instant inside the span of all windows."""
+        return sa.and_(column >= sa.literal(self.since), column < sa.literal(self.until))
+
+    def conditions(self, values: dict[str, Sql]) -> list[Sql]:
+        """The filters as conditions; `values` has an expression per dimension's name."""
+        return [condition(f, values[f.dimension]) for f in self.filters]
+
+    def local_day(self, at: Sql, since: dt.datetime, until: dt.datetime) -> Sql:
+        """The local day number of an instant between two instants.
+
+        The zone's few clock changes in that span are written out: an addition and a division, the
+        same on every engine and some 20 times cheaper than the engine's own zone conversion.
+        """
+        changes = clock_changes(self.zone, since, until)
+        if len(changes) > MOST_CLOCK_CHANGES:
+            return local_day(at, sa.literal(self.zone.key))  # type: ignore[no-any-return]
+        *later, (_, first) = reversed(changes)
+        offset: Sql = sa.literal_column(str(first))
+        if later:
+            offset = sa.case(
+                *((at >= sa.literal(a), sa.literal_column(str(o))) for a, o in later),
+                else_=offset,
+            )
+        return idiv(epoch_s(at) + offset, sa.literal_column("86400"))  # type: ignore[no-any-return]
+
+
+def clock_changes(
+    zone: ZoneInfo, since: dt.datetime, until: dt.datetime
+) -> list[tuple[dt.datetime, int]]:
+    """(from naive UTC instant, offset in seconds) of a zone in a span; the first is at `since`."""
+
+    def offset(at: dt.datetime) -> int:
+        shift = at.replace(tzinfo=dt.UTC).astimezone(zone).utcoffset()
+        return int(shift.total_seconds()) if shift else 0
+
+    changes = [(since, offset(since))]
+    day = dt.timedelta(days=1)
+    at = since
+    while at < until and len(changes) <= MOST_CLOCK_CHANGES:
+        later = min(at + day, until)
+        if offset(later) != changes[-1][1]:
+            low, high = at, later  # the change lies in (low, high]; zones change on whole seconds
+            while high - low > dt.timedelta(seconds=1):
+                middle = low + (high - low) // 2
+                middle = middle.replace(microsecond=0) if middle.microsecond else middle
+                if middle <= low:
+                    break
+                low, high = (low, middle) if offset(middle) != changes[-1][1] else (middle, high)
+            changes.append((high, offset(high)))
+        at = later
+    return changes
+
+
+def condition(wanted: Filter, value: Sql) -> Sql:
+    """A filter on the expression that holds its dimension."""
+    if wanted.negated:
+        return sa.or_(value.is_(None), value.not_in(wanted.values))
+    return value.in_(wanted.values)
+
+
+def column_of(dimension: Dimension, table: str, source: sa.FromClause) -> Sql:
+    """A dimension's expression over a table (or an alias of it); empty text is unknown."""
+    path = dimension.path(table)
+    if path is None:
+        raise KeyError(f"{dimension.name} has no column in {table}")
+    name, key = path
+    column: Sql = source.c[name]
+    return sa.func.nullif(json_text(column, sa.literal(key)) if key else column, "")
+
+
+def values_of(store: Store, dimension: Dimension) -> dict[str, list[str]]:
+    """The values that a dimension has in the store, per table that may hold it."""
+    parts = []
+    for path in dimension.columns:
+        table = path.partition(".")[0]
+        value = column_of(dimension, table, metadata.tables[table])
+        name = sa.literal_column(f"'{table}'", sa.Text)
+        value = sa.type_coerce(value, sa.Text)
+        parts.append(sa.select(name.label("place"), value.label("value")).distinct())
+    found: dict[str, list[str]] = {p.partition(".")[0]: [] for p in dimension.columns}
+    for row in store.rows(sa.union_all(*parts)):
+        if row["value"] is not None:
+            found[row["place"]].append(row["value"])
+    return {table: sorted(values) for table, values in found.items()}
+
+
+def scope_of(
+    store: Store,
+    catalog: Catalog,
+    zone: ZoneInfo,
+    periods: Sequence[tuple[str, Period]],
+    filters: Filters = Filters(),
+    by: Dimension | None = None,
+) -> Scope:
+    """The scope of a question: named periods, with filters checked against the store.
+
+    Raises UnknownNameError for a dimension or value that the store does not know.
+    """
+    windows = tuple(Window.of(name, period, zone) for name, period in periods)
+    blank: set[tuple[str, str]] = set()
+    found: dict[str, dict[str, list[str]]] = {}
+    wanted = [catalog.find_dimension(f.dimension) for f in filters] + ([by] if by else [])
+    for dimension in wanted:
+        if dimension.name not in found:
+            found[dimension.name] = values_of(store, dimension)
+            blank |= {(dimension.name, t) for t, v in found[dimension.name].items() if not v}
+    spelled = tuple(
+        replace(f, dimension=d.name, values=spell(d, f.values, found[d.name]))
+        for f, d in zip(filters, wanted, strict=False)
+    )
+    return Scope(zone, windows, catalog, Filters(spelled), by, frozenset(blank))
+
+
+def resolve(store: Store, catalog: Catalog, filters: Filters) -> Filters:
+    """The filters in the store's spelling; UnknownNameError with what was probably meant."""
+    found = {f.dimension: catalog.find_dimension(f.dimension) for f in filters}
+    known = {d.name: values_of(store, d) for d in found.values()}
+    return Filters(
+        tuple(
+            replace(f, dimension=d.name, values=spell(d, f.values, known[d.name]))
+            for f in filters
+            for d in (found[f.dimension],)
+        )
+    )
+
+
+def spell(
+    dimension: Dimension, said: tuple[str, ...], known: dict[str, list[str]]
+) -> tuple[str, ...]:
+    """Each value as the store spells it.
+
+    Case, hyphens, underscores and a plural's ending do not matter; a spelling that is right to the
+    letter wins.
+    """
+    values = sorted({v for column in known.values() for v in column})
+    by_fold: dict[str, list[str]] = {}
+    for value in values:
+        by_fold.setdefault(folded(value), []).append(value)
+        by_fold.setdefault(singular(value), []).append(value)
+    spelled: list[str] = []
+    for text in said:
+        if text in values:
+            spelled.append(text)
+            continue
+        matches = by_fold.get(folded(text)) or by_fold.get(singular(text))
+        if not matches:
+            raise UnknownNameError(dimension.name, text, values)
+        spelled += matches
+    return tuple(dict.fromkeys(spelled))
+
+
+def singular(text: str) -> str:
+    """A folded name without its plural ending, for comparison only: `Boxes` and `box` agree."""
+    words = folded(text).split()
+    if not words:
+        return ""
+    last = words[-1]
+    for ending, stem in (
+        ("ies", "y"),
+        ("ches", "ch"),
+        ("shes", "sh"),
+        ("xes", "x"),
+        ("sses", "ss"),
+    ):
+        if last.endswith(ending) and len(last) > len(ending) + 1:
+            return " ".join([*words[:-1], last.removesuffix(ending) + stem])
+    if last.endswith("s") and not last.endswith(("ss", "us", "is")) and len(last) > 2:
+        last = last[:-1]
+    return " ".join([*words[:-1], last])
