@@ -13,14 +13,14 @@ import contextlib
 import datetime as dt
 import functools
 import hashlib
+import json
 import sqlite3
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.base import Executable
 
-from storage.schema import Instant, metadata
+from storage.schema import EPOCH, Instant, metadata
 from storage.sql import DuckDialect
 
 Statement = Executable | sa.ClauseElement
@@ -66,10 +66,11 @@ class Running:
     def __init__(self) -> None:
         """Nothing to interrupt yet."""
         self._lock = threading.Lock()
-        self._interrupt: Any = None
+        self._ended = threading.Condition(self._lock)
+        self._interrupt: Callable[[], object] | None = None
         self.cancelled = False
 
-    def start(self, interrupt: Any) -> None:
+    def start(self, interrupt: Callable[[], object]) -> None:
         """The query begins; `interrupt()` stops it. Cancelled before: it never begins."""
         with self._lock:
             if self.cancelled:
@@ -80,13 +81,25 @@ class Running:
         """The query has ended; there is nothing to interrupt any more."""
         with self._lock:
             self._interrupt = None
+            self._ended.notify_all()
 
     def cancel(self) -> None:
         """Stop the query, and refuse to start another."""
         with self._lock:
+            if self.cancelled:
+                return
             self.cancelled = True
-            if self._interrupt is not None:
-                self._interrupt()
+            if self._interrupt is None:
+                return
+            self._interrupt()
+        threading.Thread(target=self._insist, name="cancel", daemon=True).start()
+
+    def _insist(self) -> None:
+        """Interrupt until the query ends: an engine that has not begun yet forgets the first."""
+        with self._lock:
+            while not self._ended.wait_for(lambda: self._interrupt is None, timeout=0.1):
+                if self._interrupt is not None:
+                    self._interrupt()
 
 
 class Writer(ABC):
@@ -106,7 +119,7 @@ class Writer(ABC):
 
     @abstractmethod
     def append(self, table: str, rows: pa.Table, *, temporary: bool = False) -> None:
-        """Add rows; columns are matched by name. `temporary` makes a table of this connection."""
+        """Add rows; columns are matched by name. `temporary` makes a table for this transaction."""
 
 
 class Engine(ABC):
@@ -115,6 +128,8 @@ class Engine(ABC):
     name: ClassVar[str]
     dialect: Dialect
     has_keys: ClassVar[bool] = True
+    #: waits, until the transaction ends, for other processes that make our tables
+    schema_lock: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -131,7 +146,7 @@ class Engine(ABC):
 
     @abstractmethod
     def table_names(self) -> set[str]:
-        """The tables that exist."""
+        """The tables and views that exist where new tables go."""
 
     @abstractmethod
     def close(self) -> None:
@@ -139,29 +154,33 @@ class Engine(ABC):
 
     def compile(self, statement: Statement) -> tuple[str, tuple[Any, ...]]:
         """The engine's text of a statement, and its values in the order of their places."""
-        compiled: Any = statement.compile(  # type: ignore[union-attr]
-            dialect=self.dialect, compile_kwargs={"render_postcompile": True}
-        )
-        names = compiled.positiontup or ()
-        processors = compiled._bind_processors
-        params = compiled.construct_params()
-        return str(compiled), tuple(
-            processors[n](params[n]) if n in processors else params[n] for n in names
+        compiled: Any = statement.compile(dialect=self.dialect)  # type: ignore[union-attr]
+        # the expanded state knows the places of IN lists, and how their values are written
+        state = compiled.construct_expanded_state()
+        return state.statement, tuple(
+            state.processors[n](state.parameters[n])
+            if n in state.processors
+            else state.parameters[n]
+            for n in state.positiontup or ()
         )
 
     def create_tables(self) -> None:
         """Create our tables, keys and indexes where they are missing."""
-        missing = [t for t in metadata.sorted_tables if t.name not in self.table_names()]
+        there = self.table_names()
+        missing = [t for t in metadata.sorted_tables if t.name not in there]
         if not missing:
             return
         with self.writing() as writer:
+            if self.schema_lock:
+                writer.run(sa.text(self.schema_lock))
             for table in missing:
                 writer.run(sa.text(self.ddl(table)))
                 if self.has_keys:
                     for index in table.indexes:
                         columns = ", ".join(c.name for c in index.columns)
                         name = f"ix_{table.name}_{columns}"
-                        writer.run(sa.text(f"CREATE INDEX {name} ON {table.name} ({columns})"))
+                        sql = f"CREATE INDEX IF NOT EXISTS {name} ON {table.name} ({columns})"
+                        writer.run(sa.text(sql))
 
     def ddl(self, table: sa.Table) -> str:
         """CREATE TABLE in this engine's types; `has_keys` adds the primary key."""
@@ -173,13 +192,13 @@ class Engine(ABC):
         if self.has_keys:
             keys = ", ".join(quote(c.name) for c in table.primary_key.columns)
             lines.append(f"PRIMARY KEY ({keys})")
-        return f"CREATE TABLE {quote(table.name)} ({', '.join(lines)})"
+        return f"CREATE TABLE IF NOT EXISTS {quote(table.name)} ({', '.join(lines)})"
 
 
 def open_engine(url: str, *, memory_limit: str = "", threads: int = 0) -> Engine:
     """The engine of a store URL. Raises StoreUnavailableError with what to do."""
-    scheme = urlsplit(url).scheme.split("+")[0]
-    match scheme:
+    scheme = url.partition(":")[0].lower() if ":" in url else ""
+    match scheme.partition("+")[0]:
         case "duckdb":
             return DuckEngine(path_of(url), memory_limit=memory_limit, threads=threads)
         case "sqlite":
@@ -188,15 +207,90 @@ def open_engine(url: str, *, memory_limit: str = "", threads: int = 0) -> Engine
             return PostgresEngine(url)
         case _:
             raise StoreUnavailableError(
-                f"I can't open a store of the kind “{scheme or url}”.",
+                f"I can't open a store of the kind “{scheme}”."
+                if scheme
+                else "store.url is no URL.",
                 hint="Use duckdb:///file, postgresql://user@host/database or sqlite:///file.",
             )
 
 
 def path_of(url: str) -> str:
     """`duckdb:///relative.db` and `duckdb:////absolute.db`, as SQLAlchemy writes them."""
-    path = url.split("://", 1)[1]
-    return path[1:] if path.startswith("/") else path
+    path = url.partition("://")[2].removeprefix("/")
+    if not path:
+        raise StoreUnavailableError(
+            "store.url names no file.",
+            hint="Write duckdb:///path/to/store.duckdb, with three slashes before the path.",
+        )
+    return path
+
+
+def make_folder(path: str) -> None:
+    """The folder of a store's file. Raises StoreUnavailableError where there can be none."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"The folder of {path} can't be made.",
+            hint="Check the path in store.url, and who may write there.",
+            detail=str(error),
+        ) from error
+
+
+class Pool:
+    """Connections to lend: as many as are at work at once, whichever threads come and go."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        """`connect()` makes one more."""
+        self._connect = connect
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def lent(self, fit: Callable[[Any], bool] = bool) -> Iterator[Any]:
+        """A connection for one read or transaction; kept afterwards if it is `fit`."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect()
+        try:
+            yield connection
+        finally:
+            keep = fit(connection)
+            with self._lock:
+                keep = keep and not self._closed
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.close()
+
+    def close(self) -> None:
+        """Close the idle ones now, the others when they come back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+class OneConnection:
+    """One connection that threads take turns with."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        """Connects at once."""
+        self._connection = connect()
+        self._turn = threading.RLock()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Any]:
+        """The connection, alone."""
+        with self._turn:
+            yield self._connection
+
+    def close(self) -> None:
+        """Close it, and lose what it holds."""
+        with self._turn:
+            self._connection.close()
 
 
 # --- DuckDB -------------------------------------------------------------------------------------
@@ -223,19 +317,19 @@ class DuckEngine(Engine):
             "lock_configuration": "true",
             "preserve_insertion_order": "false",
         }
-        if duckdb.__version__.split(".")[0] >= "2":
+        if int(duckdb.__version__.split(".")[0]) >= 2:
             config["storage_compatibility_version"] = "v1.5.0"
         if memory_limit:
             config["memory_limit"] = memory_limit
         if threads:
             config["threads"] = threads
         if path != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
         try:
             self._connection = duckdb.connect(path, config=config)
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             text = str(error)
-            if "lock" in text:
+            if "Could not set lock" in text:
                 raise StoreUnavailableError(
                     "Another process has the store open.",
                     hint="DuckDB lets one process open its file: ask the running bot, or stop it.",
@@ -243,7 +337,7 @@ class DuckEngine(Engine):
                 ) from error
             raise StoreUnavailableError(
                 f"{path} can't be opened as a DuckDB file.",
-                hint="Check the path in store.url, and that the file is a DuckDB store.",
+                hint="Check store.url and store.memory_limit, and that the file is a DuckDB store.",
                 detail=text,
             ) from error
         self._writing = threading.Lock()
@@ -295,11 +389,12 @@ class DuckEngine(Engine):
                 cursor.close()
 
     def table_names(self) -> set[str]:
-        """Base tables of the main schema."""
-        cursor = self._connection.cursor()
-        rows = cursor.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-        cursor.close()
-        return {name for (name,) in rows}
+        """Tables and views of the store's own schema."""
+        sql = (
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_catalog = current_database() AND table_schema = current_schema()"
+        )
+        return set(self.fetch(sql, (), Running()).column(0).to_pylist())
 
     def close(self) -> None:
         """Checkpoint and let go of the file."""
@@ -338,10 +433,10 @@ class DuckWriter(Writer):
         """Arrow goes in without a copy."""
         self.cursor.register("daybreak_rows", rows)
         try:
-            if temporary:
-                self.cursor.execute(f'CREATE TEMP TABLE "{table}" AS SELECT * FROM daybreak_rows')
-            else:
-                self.cursor.execute(f'INSERT INTO "{table}" BY NAME SELECT * FROM daybreak_rows')
+            verb = (
+                f'CREATE TEMP TABLE "{table}" AS' if temporary else f'INSERT INTO "{table}" BY NAME'
+            )
+            self.cursor.execute(f"{verb} SELECT * FROM daybreak_rows")  # noqa: S608 - our own name
         finally:
             self.cursor.unregister("daybreak_rows")
 
@@ -359,7 +454,7 @@ def missing_table(error: Exception) -> StoreUnavailableError:
 
 
 class SqliteEngine(Engine):
-    """SQLite: a connection per thread, our own functions for zones and hashing."""
+    """SQLite: a connection per running query, our own functions for zones, JSON and hashing."""
 
     name = "sqlite"
 
@@ -367,15 +462,16 @@ class SqliteEngine(Engine):
         """Open or create the file (write-ahead log)."""
         self.dialect = sqlite_dialect.dialect(paramstyle="qmark")
         self.path = path
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._writing = threading.RLock()
         if path == ":memory:":
-            self.path = f"file:daybreak-{id(self)}?mode=memory&cache=shared"
+            # a connection of its own would see an empty database: all take turns with one
+            self._pool: Pool | OneConnection = OneConnection(self._connect)
         else:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
+            self._pool = Pool(self._connect)
+        self._writing = threading.RLock()
         try:
-            self._connection()
+            with self._pool.lent():
+                pass
         except sqlite3.Error as error:
             raise StoreUnavailableError(
                 f"{path} can't be opened as a SQLite file.",
@@ -383,23 +479,16 @@ class SqliteEngine(Engine):
                 detail=str(error),
             ) from error
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(
-                self.path,
-                uri=self.path.startswith("file:"),
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=30,
-            )
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA cache_size=-200000")
-            connection.execute("PRAGMA temp_store=MEMORY")
-            connection.create_function("local_day", 2, sqlite_local_day, deterministic=True)
-            connection.create_function("md5_bucket", 2, md5_bucket, deterministic=True)
-            self._local.connection = connection
-            self._connections.append(connection)
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=30
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA cache_size=-200000")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.create_function("local_day", 2, sqlite_local_day, deterministic=True)
+        connection.create_function("md5_bucket", 2, md5_bucket, deterministic=True)
+        connection.create_function("json_text", 2, sqlite_json_text, deterministic=True)
         return connection
 
     @property
@@ -408,44 +497,60 @@ class SqliteEngine(Engine):
         return f"SQLite {sqlite3.sqlite_version}"
 
     def fetch(self, sql: str, values: Sequence[Any], running: Running) -> pa.Table:
-        """On this thread's connection."""
-        connection = self._connection()
-        running.start(connection.interrupt)
-        try:
-            return sqlite_arrow(connection.execute(sql, tuple(values)))
-        except sqlite3.OperationalError as error:
-            if "interrupted" in str(error):
-                raise QueryCancelledError("The question was cancelled.") from error
-            if "no such table" in str(error):
-                raise missing_table(error) from error
-            raise
-        finally:
-            running.done()
+        """On a connection of its own."""
+        with self._pool.lent() as connection:
+            running.start(connection.interrupt)
+            try:
+                return sqlite_arrow(connection.execute(sql, tuple(values)))
+            except sqlite3.OperationalError as error:
+                if explained := self._explained(error):
+                    raise explained from error
+                raise
+            finally:
+                running.done()
+
+    def _explained(self, error: sqlite3.OperationalError) -> StoreError | None:
+        text = str(error)
+        if "interrupted" in text:
+            return QueryCancelledError("The question was cancelled.")
+        if "no such table" in text:
+            return missing_table(error)
+        if "database is locked" in text:
+            return StoreUnavailableError(
+                "Another process is writing to the store.",
+                hint="Ask again when it has finished.",
+                detail=text,
+            )
+        return None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Writer]:
         """Takes the write lock at once, so that two writers wait for each other."""
-        with self._writing:
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
+        with self._writing, self._pool.lent() as connection:
             try:
-                yield SqliteWriter(self, connection)
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if explained := self._explained(error):
+                    raise explained from error
+                raise
+            writer = SqliteWriter(self, connection)
+            try:
+                yield writer
+                writer.drop_temporary()
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
                 raise
 
     def table_names(self) -> set[str]:
-        """Tables of the main database."""
-        rows = self._connection().execute("SELECT name FROM sqlite_master WHERE type='table'")
-        return {name for (name,) in rows}
+        """Tables and views of the main database."""
+        sql = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+        return set(self.fetch(sql, (), Running()).column(0).to_pylist())
 
     def close(self) -> None:
-        """Close every thread's connection."""
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
-        self._local = threading.local()
+        """Close the connections that are not at work."""
+        self._pool.close()
 
 
 class SqliteWriter(Writer):
@@ -457,6 +562,7 @@ class SqliteWriter(Writer):
         """`connection` is inside BEGIN."""
         super().__init__(engine)
         self.connection = connection
+        self._temporary: list[str] = []
 
     def run(self, statement: Statement) -> None:
         """As SQLAlchemy statement or `text()`."""
@@ -473,6 +579,7 @@ class SqliteWriter(Writer):
         names = ", ".join(f'"{n}"' for n in rows.column_names)
         if temporary:
             self.connection.execute(f'CREATE TEMP TABLE "{table}" ({names})')
+            self._temporary.append(table)
         marks = ", ".join("?" * rows.num_columns)
         columns = [
             c.cast(pa.timestamp("us")).cast(pa.int64()) if pa.types.is_timestamp(c.type) else c
@@ -481,13 +588,27 @@ class SqliteWriter(Writer):
         values = zip(*(c.to_pylist() for c in columns), strict=True)
         self.connection.executemany(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', values)  # noqa: S608 - names are columns of ours
 
+    def drop_temporary(self) -> None:
+        """The connection goes back to the pool without our temporary tables."""
+        for table in self._temporary:
+            self.connection.execute(f'DROP TABLE temp."{table}"')
+
 
 def sqlite_arrow(cursor: sqlite3.Cursor) -> pa.Table:
     """A cursor's rows as Arrow; types are inferred, the store casts them to the query's."""
     names = [d[0] for d in cursor.description]
     rows = cursor.fetchall()
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return pa.table([pa.array(list(c), from_pandas=False) for c in columns], names=names)
+    return pa.table([sqlite_column(c) for c in columns], names=names)
+
+
+def sqlite_column(values: Sequence[Any]) -> pa.Array:
+    """A column's values; SQLite may mix kinds in a column: then text wins over numbers."""
+    try:
+        return pa.array(values, from_pandas=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        widest = str if any(isinstance(v, str) for v in values) else float
+        return pa.array([None if v is None else widest(v) for v in values])
 
 
 @functools.lru_cache(maxsize=64)
@@ -496,14 +617,30 @@ def _zone(name: str) -> ZoneInfo:
 
 
 @functools.lru_cache(maxsize=200_000)
-def _quarter_hour_day(quarter_hour: int, zone: str) -> int:
-    at = dt.datetime.fromtimestamp(quarter_hour * 900, _zone(zone))
-    return at.date().toordinal() - dt.date(1970, 1, 1).toordinal()
+def _day_at(second: int, zone: str) -> int:
+    at = EPOCH.replace(tzinfo=dt.UTC) + dt.timedelta(seconds=second)
+    return at.astimezone(_zone(zone)).date().toordinal() - EPOCH.toordinal()
+
+
+#: 1972, since when every zone changes, and has its midnights, on quarter hours of UTC.
+QUARTER_HOURS_SINCE_S = 63_072_000
 
 
 def sqlite_local_day(at_us: int | None, zone: str) -> int | None:
-    """The local date of an instant; zones change on quarter hours only, which caches well."""
-    return None if at_us is None else _quarter_hour_day(at_us // 900_000_000, zone)
+    """The local date of an instant, cached by quarter hour."""
+    if at_us is None:
+        return None
+    second = at_us // 1_000_000
+    return _day_at(second - second % 900 if second >= QUARTER_HOURS_SINCE_S else second, zone)
+
+
+def sqlite_json_text(document: str | None, key: str) -> str | None:
+    """A key's value as text: SQLite's own `->>` reads keys as paths and true as 1."""
+    found = None if document is None else json.loads(document)
+    value = found.get(key) if isinstance(found, dict) else None
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def md5_bucket(key: str | None, n: int) -> int | None:
@@ -518,9 +655,10 @@ def md5_bucket(key: str | None, n: int) -> int | None:
 
 
 class PostgresEngine(Engine):
-    """PostgreSQL by ADBC: binary in, Arrow out. A connection per thread."""
+    """PostgreSQL by ADBC: binary in, Arrow out. A connection per running query."""
 
     name = "postgresql"
+    schema_lock = "SELECT pg_advisory_xact_lock(hashtextextended('daybreak store', 0))"
 
     def __init__(self, url: str) -> None:
         """Connect once, to find faults early."""
@@ -531,26 +669,22 @@ class PostgresEngine(Engine):
         self.dialect = asyncpg.dialect()  # type: ignore[no-untyped-call]
         self._adbc = adbc_driver_postgresql.dbapi
         self._error: type[Exception] = adbc_driver_manager.Error
-        self._url = "postgresql://" + url.split("://", 1)[1]
-        self._local = threading.local()
-        self._connections: list[Any] = []
+        self._url = "postgresql://" + url.partition("://")[2]
+        if "connect_timeout=" not in url:
+            self._url += f"{'&' if '?' in url else '?'}connect_timeout=10"
+        self._pool = Pool(self._connect)
         rows = self.fetch("SELECT current_setting('server_version')", (), Running())
         self._version = rows.column(0)[0].as_py().split()[0]
 
-    def _connection(self) -> Any:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            try:
-                connection = self._adbc.connect(self._url)
-            except self._error as error:
-                raise StoreUnavailableError(
-                    "The PostgreSQL store can't be reached.",
-                    hint="Check store.url: host, database, user and password.",
-                    detail=str(error),
-                ) from error
-            self._local.connection = connection
-            self._connections.append(connection)
-        return connection
+    def _connect(self) -> Any:
+        try:
+            return self._adbc.connect(self._url)
+        except self._error as error:
+            raise StoreUnavailableError(
+                "The PostgreSQL store can't be reached.",
+                hint="Check store.url: host, database, user and password.",
+                detail=str(error),
+            ) from error
 
     @property
     def version(self) -> str:
@@ -558,63 +692,90 @@ class PostgresEngine(Engine):
         return f"PostgreSQL {self._version}"
 
     def fetch(self, sql: str, values: Sequence[Any], running: Running) -> pa.Table:
-        """On this thread's connection, in a read-only transaction."""
-        connection = self._connection()
-        with connection.cursor() as cursor:
+        """On a connection of its own, in a read-only transaction."""
+
+        def fit(connection: Any) -> bool:
+            # a cancel that comes late would hit the next query of the connection
+            return not running.cancelled and self._ended(connection)
+
+        with self._pool.lent(fit) as connection, connection.cursor() as cursor:
             running.start(cursor.adbc_cancel)
             try:
                 cursor.execute("SET TRANSACTION READ ONLY")
                 cursor.execute(sql, tuple(values) or None)
                 return cursor.fetch_arrow_table()
             except self._error as error:
-                raise self._explained(error, running) from error
+                if explained := self._explained(error, running):
+                    raise explained from error
+                raise
             finally:
                 running.done()
-                self._end(connection)
 
-    def _end(self, connection: Any) -> None:
-        """End the read's transaction; a broken connection is dropped, the next read makes one."""
+    def _ended(self, connection: Any) -> bool:
+        """End the transaction; False where the connection is broken."""
         try:
             connection.rollback()
         except self._error:
-            self._local.connection = None
+            return False
+        return True
 
-    def _explained(self, error: Exception, running: Running) -> Exception:
-        if running.cancelled:
+    def _explained(self, error: Exception, running: Running | None = None) -> StoreError | None:
+        state = getattr(error, "sqlstate", None)
+        if running is not None and running.cancelled:
             return QueryCancelledError("The question was cancelled.")
-        if getattr(error, "sqlstate", "") == "42P01":
+        if state == "42P01":
             return missing_table(error)
-        if getattr(error, "sqlstate", "") in ("", "00000", "57P01", "08006", None):
+        if state == "42501":
+            return StoreUnavailableError(
+                "The PostgreSQL store does not allow that.",
+                hint="Grant the store's user what it needs, or name another user in store.url.",
+                detail=str(error),
+            )
+        if state == "57014":
+            return QueryCancelledError(
+                "The PostgreSQL store stopped the question.",
+                hint="Ask for a shorter period, or raise the server's statement_timeout.",
+                detail=str(error),
+            )
+        if state in ("53200", "53400"):
+            return OutOfMemoryError(
+                "The question needs more memory than the store may take.",
+                hint="Ask for a shorter period, or raise the server's limits.",
+                detail=str(error),
+            )
+        if state in ("", "00000", "57P01", "57P02", "57P03", "08006", "08003", None):
             return StoreUnavailableError(
                 "The PostgreSQL store broke off.",
                 hint="Ask again; if it stays so, check that the server runs.",
                 detail=str(error),
             )
-        return error
+        return None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Writer]:
         """One transaction."""
-        connection = self._connection()
-        try:
-            yield PostgresWriter(self, connection)
-            connection.commit()
-        except BaseException:
-            self._end(connection)
-            raise
+        with self._pool.lent(self._ended) as connection:
+            writer = PostgresWriter(self, connection)
+            try:
+                yield writer
+                writer.drop_temporary()
+                connection.commit()
+            except self._error as error:
+                if explained := self._explained(error):
+                    raise explained from error
+                raise
 
     def table_names(self) -> set[str]:
-        """Tables of the schema that new tables go to."""
-        sql = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
+        """Tables and views of the schema that new tables go to."""
+        sql = (
+            "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'v', 'm', 'p', 'f') "
+            "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+        )
         return set(self.fetch(sql, (), Running()).column(0).to_pylist())
 
     def close(self) -> None:
-        """Close every thread's connection."""
-        for connection in self._connections:
-            with contextlib.suppress(self._error):
-                connection.close()
-        self._connections.clear()
-        self._local = threading.local()
+        """Close the connections that are not at work."""
+        self._pool.close()
 
 
 class PostgresWriter(Writer):
@@ -626,6 +787,7 @@ class PostgresWriter(Writer):
         """ADBC connections are always inside a transaction."""
         super().__init__(engine)
         self.connection = connection
+        self._temporary: list[str] = []
 
     def run(self, statement: Statement) -> None:
         """As SQLAlchemy statement or `text()`."""
@@ -645,6 +807,13 @@ class PostgresWriter(Writer):
         with self.connection.cursor() as cursor:
             mode = "create" if temporary else "append"
             cursor.adbc_ingest(table, rows, mode=mode, temporary=temporary)
+        if temporary:
+            self._temporary.append(table)
+
+    def drop_temporary(self) -> None:
+        """The connection goes back to the pool without our temporary tables."""
+        for table in self._temporary:
+            self.run(sa.text(f'DROP TABLE pg_temp."{table}"'))
 
 
 def arrow_type(type_: sa.types.TypeEngine[Any]) -> pa.DataType | None:

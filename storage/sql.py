@@ -74,7 +74,7 @@ epoch_day = _construct(
     sa.Integer(),
     "epoch_day(instant): whole days since 1970-01-01, UTC.",
     default="(CAST({0} AS DATE) - DATE '1970-01-01')",
-    sqlite="CAST(floor({0} / 86400000000.0) AS INTEGER)",
+    sqlite="({0} / 86400000000 - ({0} / 86400000000 * 86400000000 > {0}))",
 )
 
 local_day = _construct(
@@ -90,15 +90,15 @@ epoch_s = _construct(
     sa.BigInteger(),
     "epoch_s(instant): whole seconds since 1970-01-01, floored.",
     default="CAST(floor(extract(epoch FROM {0})) AS BIGINT)",
-    duckdb="(epoch_us({0}) // 1000000)",
-    sqlite="CAST(floor({0} / 1000000.0) AS INTEGER)",
+    duckdb="(epoch_us(date_trunc('second', {0})) // 1000000)",
+    sqlite="({0} / 1000000 - ({0} / 1000000 * 1000000 > {0}))",
 )
 
 idiv = _construct(
     "idiv",
     sa.BigInteger(),
-    "idiv(a, b): integer division of integers that are not negative.",
-    default="({0} / {1})",
+    "idiv(a, b): integer division of integers that are not negative; null where b is 0.",
+    default="({0} / NULLIF({1}, 0))",
     duckdb="({0} // {1})",
 )
 
@@ -133,10 +133,12 @@ icount = _construct("icount", sa.BigInteger(), "icount(): the number of rows.", 
 json_text = _construct(
     "json_text",
     sa.Text(),
-    "json_text(document, key): a top-level key of a JSON text, as text.",
+    "json_text(object, key): a key's value in a JSON object, as text; null where there is none. "
+    "A number is written as Python writes it, a list or object as the engine does.",
     default="(CAST({0} AS jsonb) ->> {1})",
-    duckdb="json_extract_string({0}, {1})",
-    sqlite="({0} ->> {1})",
+    # a pointer, since DuckDB reads a bare key with $, * or [ in it as a path
+    duckdb="json_extract_string({0}, '/' || replace(replace({1}, '~', '~0'), '/', '~1'))",
+    sqlite="json_text({0}, {1})",
 )
 
 bucket = _construct(
@@ -199,13 +201,13 @@ def percentiles(
 ) -> sa.Select[*tuple[Any, ...]]:
     """Per group: `n` and each fraction's interpolated percentile, ordered by the group.
 
-    The percentile is Hyndman and Fan's type 7 (numpy's default), the same digits on each engine.
+    The percentile is Hyndman and Fan's type 7 (numpy's default), on every engine to 12 digits.
     """
     groups = [source.c[k] for k in by]
     column = source.c[value]
     if dialect not in WITHOUT_PERCENTILE:
         aggregates = [
-            _ExactPercentile(sa.literal_column(repr(f)), column).label(name)
+            _ExactPercentile(sa.literal_column(repr(float(f))), column).label(name)
             for name, f in fractions.items()
         ]
         chosen = sa.select(*groups, icount().label("n"), *aggregates).where(column.is_not(None))
@@ -218,7 +220,7 @@ def percentiles(
             sa.func.count().over(partition_by=groups).label("n"),
         )
         .where(column.is_not(None))
-        .cte("ranked")
+        .subquery()
     )
     columns = []
     for name, f in fractions.items():

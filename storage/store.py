@@ -51,7 +51,8 @@ class Store:
     """Reads for one question: `fork()` gives each question its own record and its own cancel.
 
     Reads are `select()` objects, never text. Results have the types that the query declares, the
-    same on every engine: int64 (Int64 with nulls), float64, str, bool, datetime64[us] in UTC.
+    same on every engine: int64 (Int64 with nulls), float64, str, bool (boolean with nulls),
+    datetime64[us] in UTC. Each column needs a label of its own.
     """
 
     def __init__(self, engine: Engine, *, seconds_limit: float | None = None) -> None:
@@ -128,7 +129,7 @@ class Store:
             sa.select(sa.func.max(column).label("at"))
             for column in (orders.c.ordered_at, events.c.at, ratings.c.at)
         ]
-        found = self.fork().arrow(sa.union_all(*latest))
+        found = self._aside().arrow(sa.union_all(*latest))
         return max((at for at in found.column(0).to_pylist() if at is not None), default=None)
 
     def counts(self) -> dict[str, int]:
@@ -142,7 +143,7 @@ class Store:
 
     def sources(self, tables: set[str] | None = None) -> list[Source]:
         """Where the rows of `tables` (default: of all) came from, largest first."""
-        found = self.fork().rows(
+        found = self._aside().rows(
             sa.select(
                 sources.c.source,
                 sources.c.entity,
@@ -165,6 +166,12 @@ class Store:
             if tables is None or r["entity"] in tables
         ]
 
+    def _aside(self) -> "Store":
+        """Reads that belong to the question, but not to its record."""
+        aside = self.fork()
+        aside._running, aside._deadline = self._running, self._deadline
+        return aside
+
     def _bounded(self) -> "_TimeLimit":
         return _TimeLimit(self._running, self._deadline)
 
@@ -173,17 +180,12 @@ class _TimeLimit:
     """Cancels a running read at the deadline, and says that it was the time."""
 
     def __init__(self, running: Running, deadline: float | None) -> None:
-        self._running = running
+        self._deadline = deadline
         self._timer: threading.Timer | None = None
-        self._hit = False
         if deadline is not None:
-            left = max(deadline - time.monotonic(), 0.001)
-            self._timer = threading.Timer(left, self._stop)
+            left = max(deadline - time.monotonic(), 0.0)
+            self._timer = threading.Timer(left, running.cancel)
             self._timer.daemon = True
-
-    def _stop(self) -> None:
-        self._hit = True
-        self._running.cancel()
 
     def __enter__(self) -> None:
         if self._timer:
@@ -192,7 +194,8 @@ class _TimeLimit:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._timer:
             self._timer.cancel()
-        if self._hit and isinstance(error, QueryCancelledError):
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        if late and isinstance(error, QueryCancelledError):
             raise QueryCancelledError(
                 "The question took longer than the time limit.",
                 hint="Ask for a shorter period, or raise limits.seconds in config.yaml.",
@@ -208,11 +211,17 @@ def tables_of(statement: Select) -> set[str]:
     }
 
 
+#: The pandas types of columns that hold nulls, where pandas' own choice is floats or objects.
+NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+
+
 def conform(table: pa.Table, statement: Select) -> pa.Table:
     """Cast what an engine returned to what the statement declares."""
     columns = []
     for declared, column in zip(statement.selected_columns, table.columns, strict=True):
         wanted = arrow_type(declared.type)
+        if wanted is None and is_exact_number(column.type):
+            wanted = pa.float64()
         if wanted is None or column.type == wanted:
             columns.append(column)
         elif pa.types.is_decimal(column.type) and wanted == pa.int64():
@@ -223,18 +232,26 @@ def conform(table: pa.Table, statement: Select) -> pa.Table:
             columns.append(column.cast(pa.timestamp("us", column.type.tz)).cast(wanted))
         else:
             columns.append(column.cast(wanted))
-    names = [c.name for c in statement.selected_columns]
-    return pa.table(columns, names=names)
+    return pa.table(columns, names=column_names(statement))
+
+
+def column_names(statement: Select) -> list[str]:
+    """The labels of a statement's columns. ValueError where one is missing or stands twice."""
+    names = [getattr(c, "name", None) for c in statement.selected_columns]
+    if None in names or len(set(names)) < len(names):
+        raise ValueError(f"columns need labels of their own: {names}")
+    return [str(name) for name in names]
+
+
+def is_exact_number(type_: pa.DataType) -> bool:
+    """A decimal, which PostgreSQL's driver hands over as text of the type numeric."""
+    return pa.types.is_decimal(type_) or getattr(type_, "type_name", "") == "numeric"
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Arrow to pandas; integers that hold nulls become Int64, not floats."""
-    nullable = {
-        f.name: pd.Int64Dtype()
-        for f, c in zip(table.schema, table.columns, strict=True)
-        if pa.types.is_int64(f.type) and c.null_count
-    }
+    """Arrow to pandas; integers and booleans that hold nulls become Int64 and boolean."""
     frame: pd.DataFrame = table.to_pandas()
-    for name, dtype in nullable.items():
-        frame[name] = table.column(name).to_pandas(types_mapper={pa.int64(): dtype}.get)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if column.null_count and field.type in NULLABLE:
+            frame[field.name] = column.to_pandas(types_mapper=NULLABLE.get)
     return frame
