@@ -155,12 +155,11 @@ class Engine(ABC):
     def compile(self, statement: Statement) -> tuple[str, tuple[Any, ...]]:
         """The engine's text of a statement, and its values in the order of their places."""
         compiled: Any = statement.compile(dialect=self.dialect)  # type: ignore[union-attr]
-        # the expanded state knows the places of IN lists, and how their values are written
+        # the expanded state knows the places and the values of IN lists
         state = compiled.construct_expanded_state()
+        written = {**compiled._bind_processors, **state.processors}
         return state.statement, tuple(
-            state.processors[n](state.parameters[n])
-            if n in state.processors
-            else state.parameters[n]
+            written[n](state.parameters[n]) if n in written else state.parameters[n]
             for n in state.positiontup or ()
         )
 
