@@ -1,0 +1,519 @@
+"""Frequent itemsets: which items share baskets, counted exactly.
+
+Three engines find the same itemsets; which one ran is part of the answer:
+
+- mlxtend fpgrowth: FP-Growth (Han, Pei, Yin 2000), for small data.
+- vertical bitmaps: Eclat (Zaki 2000) with one bit per basket, for everything larger. Pairs are
+  counted along the baskets; from triples on, the bitmaps hold only the baskets of one item.
+- mlxtend apriori: level by level (Agrawal, Srikant 1994), only where it is asked for by name.
+
+Thresholds are whole numbers of baskets, so nothing is won or lost by rounding at the boundary.
+Memory is bounded: what does not fit is refused with the support that would.
+"""
+
+import math
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Literal, Self
+
+import numpy as np
+import pandas as pd
+from mlxtend.frequent_patterns import apriori
+from mlxtend.frequent_patterns.fpcommon import setup_fptree
+from mlxtend.frequent_patterns.fpgrowth import fpg_step
+from numpy.typing import NDArray
+from pandas import DataFrame
+from scipy.sparse import coo_array
+
+Ints = NDArray[np.int64]
+Method = Literal["fpgrowth", "apriori", "bitmaps"]
+Engine = Literal["mlxtend fpgrowth", "mlxtend apriori", "vertical bitmaps"]
+
+MOST_ITEMSETS = 200_000
+MOST_BYTES = 1 << 30
+BYTES_PER_LINE = 64  # of working memory; measured at a million baskets
+
+# Up to here FP-Growth in Python is done in half a second; the bitmaps are 8 to 40 times as fast.
+SMALL_CELLS = 2_000_000  # baskets times frequent items
+SMALL_LINES = 100_000
+SMALL_ITEMSETS = 20_000
+
+
+class MiningTooLargeError(ValueError):
+    """The question asks for more itemsets, rules or memory than allowed.
+
+    `what` is over `limit`: at least `needed` of it. `feasible_support` is a minimum support (share
+    of baskets) that fits, None where it is not known.
+    """
+
+    def __init__(
+        self,
+        what: Literal["itemsets", "bytes", "rules"],
+        needed: int,
+        limit: int,
+        feasible_support: float | None = None,
+    ) -> None:
+        super().__init__(f"at least {needed:,} {what} needed, {limit:,} allowed")
+        self.what = what
+        self.needed = needed
+        self.limit = limit
+        self.feasible_support = feasible_support
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Baskets:
+    """Baskets as rows of item codes.
+
+    Row r holds `items[starts[r]:starts[r + 1]]`, ascending and each once; `names[code]` is the
+    item. `n_baskets` is the denominator of every support: it also counts baskets that hold none
+    of the items and so need no row.
+    """
+
+    starts: Ints
+    items: Ints
+    names: tuple[Hashable, ...]
+    n_baskets: int
+
+    def __post_init__(self) -> None:
+        if self.n_baskets < len(self.starts) - 1:
+            raise ValueError(f"{len(self.starts) - 1} rows do not fit {self.n_baskets} baskets")
+
+    @classmethod
+    def from_lines(cls, lines: DataFrame, *, n_baskets: int | None = None) -> Self:
+        """From a line per `basket` and `item`; repeated lines count once, unknown ones not at all.
+
+        Codes follow the names' order, so the order of the lines changes nothing.
+        """
+        basket, baskets = pd.factorize(lines["basket"], sort=True)
+        item, names = pd.factorize(lines["item"], sort=True)
+        known = (basket >= 0) & (item >= 0)
+        width = max(len(names), 1)
+        pairs = np.sort(basket[known].astype(np.int64) * width + item[known])
+        pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+        row, code = np.divmod(pairs, width)
+        return cls(
+            starts=_starts(row, len(baskets)),
+            items=code,
+            names=tuple(names.tolist()),
+            n_baskets=len(baskets) if n_baskets is None else n_baskets,
+        )
+
+    @property
+    def rows(self) -> Ints:
+        """The row of each entry of `items`."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+    @cached_property
+    def item_counts(self) -> Ints:
+        """Baskets that hold each item, by code."""
+        return np.bincount(self.items, minlength=len(self.names))
+
+    def only_items(self, kept: Collection[Hashable]) -> Self:
+        """The same baskets with only these items in them; baskets left empty still count."""
+        wanted = set(kept)
+        codes = np.flatnonzero([name in wanted for name in self.names])
+        new_code = np.full(len(self.names), -1)
+        new_code[codes] = np.arange(len(codes))
+        items = new_code[self.items]
+        return type(self)(
+            starts=_starts(self.rows[items >= 0], len(self.starts) - 1),
+            items=items[items >= 0],
+            names=tuple(self.names[code] for code in codes),
+            n_baskets=self.n_baskets,
+        )
+
+    def sample(self, n_baskets: int, *, seed: int) -> Self:
+        """That many of the baskets, drawn without replacement; all where there are no more."""
+        if n_baskets >= self.n_baskets:
+            return self
+        drawn = np.random.default_rng(seed).choice(self.n_baskets, n_baskets, replace=False)
+        rows = np.sort(drawn[drawn < len(self.starts) - 1])
+        sizes = np.diff(self.starts)[rows]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        entries = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], sizes)
+        return type(self)(
+            starts=starts, items=self.items[entries], names=self.names, n_baskets=n_baskets
+        )
+
+    def counts_of(self, itemsets: Sequence[Collection[Hashable]]) -> Ints:
+        """Baskets that hold each of these (non-empty) itemsets; 0 where an item is unknown."""
+        code_of = {name: code for code, name in enumerate(self.names)}
+        rows_of: dict[Hashable, Ints] = {}
+        order = np.argsort(self.items, kind="stable")
+        by_item = self.rows[order]
+        ends = np.cumsum(self.item_counts)
+        for name in set().union(*itemsets) & code_of.keys():
+            code = code_of[name]
+            rows_of[name] = by_item[ends[code] - self.item_counts[code] : ends[code]]
+        counts = np.zeros(len(itemsets), np.int64)
+        for k, itemset in enumerate(itemsets):
+            parts = sorted((rows_of.get(name, by_item[:0]) for name in itemset), key=len)
+            common = parts[0]
+            for part in parts[1:]:
+                common = np.intersect1d(common, part, assume_unique=True)
+            counts[k] = len(common)
+        return counts
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The frequent itemsets of one length: item codes ascend along and down the rows."""
+
+    items: Ints  # one itemset a row
+    counts: Ints  # baskets that hold it
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Itemsets:
+    """All frequent itemsets: `levels[k - 1]` are those of k items. Every subset of one is in it."""
+
+    levels: tuple[Level, ...]
+    names: tuple[Hashable, ...]
+    n_baskets: int
+    engine: Engine
+
+    def __len__(self) -> int:
+        return sum(len(level.counts) for level in self.levels)
+
+    def frame(self) -> DataFrame:
+        """mlxtend's frame (`support`, `itemsets`) and the `count` behind each support.
+
+        The most frequent first, then the shortest, then by the items' names.
+        """
+        names = np.fromiter(self.names, object, len(self.names))
+        sets = [frozenset(row) for level in self.levels for row in names[level.items].tolist()]
+        counts = np.concatenate([np.zeros(0, np.int64), *(level.counts for level in self.levels)])
+        order = np.argsort(-counts, kind="stable")
+        return DataFrame(
+            {
+                "support": counts[order] / max(self.n_baskets, 1),
+                "itemsets": pd.Series([sets[at] for at in order], dtype=object),
+                "count": counts[order],
+            }
+        )
+
+    def extend(self, places: Ints, codes: Ints, length: int) -> Ints:
+        """Places, in the level of `length`, of the itemsets at `places` one level up plus an item.
+
+        The item of each must come after those it joins, and the result must be frequent.
+        """
+        return np.searchsorted(self._keys[length - 1], places * len(self.names) + codes)
+
+    @cached_property
+    def _keys(self) -> list[Ints]:
+        """One number per itemset, ascending: the place of all but its last item, and that item."""
+        keys: list[Ints] = []
+        for level in self.levels:
+            places = np.zeros(len(level.counts), np.int64)
+            for column, known in zip(level.items.T, keys, strict=False):
+                places = np.searchsorted(known, places * len(self.names) + column)
+            keys.append(places * len(self.names) + level.items[:, -1])
+        return keys
+
+
+def minimum_count(min_support: float, n_baskets: int) -> int:
+    """The fewest baskets, at least one, whose share of all reaches `min_support`.
+
+    Not ceil(min_support · n): 0.07 · 100 is a little more than 7, but 7/100 does reach 0.07.
+    """
+    if not 0 < min_support <= 1:
+        raise ValueError(f"minimum support is a share above 0 and up to 1, not {min_support}")
+    count = max(1, math.ceil(min_support * n_baskets) - 1)
+    while count < n_baskets and count / n_baskets < min_support:
+        count += 1
+    return count
+
+
+def frequent_itemsets(
+    baskets: Baskets,
+    *,
+    min_support: float,
+    method: Method = "fpgrowth",
+    max_length: int | None = None,
+    max_itemsets: int = MOST_ITEMSETS,
+    max_bytes: int = MOST_BYTES,
+) -> Itemsets:
+    """All itemsets in at least `min_support` (share) of the baskets, of at most `max_length` items.
+
+    All methods find the same. `apriori` is always mlxtend's; `fpgrowth` is mlxtend's on small
+    data and gives way to the bitmaps on larger. MiningTooLargeError says what does not fit and
+    which support would.
+    """
+    minimum = minimum_count(min_support, baskets.n_baskets)
+    data = _Frequent.of(baskets, minimum)
+    try:
+        if method == "apriori":
+            return _apriori(data, max_length, max_itemsets, max_bytes)
+        if method == "fpgrowth" and data.is_small:
+            with suppress(MiningTooLargeError):
+                return _fpgrowth(data, max_length, min(max_itemsets, SMALL_ITEMSETS))
+        return _vertical(data, max_length, max_itemsets, max_bytes)
+    except MiningTooLargeError as error:
+        error.feasible_support = feasible_support(
+            baskets,
+            above=min_support,
+            method=method,
+            max_length=max_length,
+            max_itemsets=max_itemsets,
+            max_bytes=max_bytes,
+        )
+        raise
+
+
+def feasible_support(
+    baskets: Baskets,
+    *,
+    above: float,
+    method: Method = "fpgrowth",
+    max_length: int | None = None,
+    max_itemsets: int = MOST_ITEMSETS,
+    max_bytes: int = MOST_BYTES,
+) -> float | None:
+    """A support above `above` that fits the limits, within a tenth of the smallest; None if none.
+
+    Found by doubling, then halving the gap; each trial stops where it passes a limit.
+    """
+
+    def fits(minimum: int) -> bool:
+        data = _Frequent.of(baskets, minimum)
+        try:
+            if method == "apriori":
+                _check_apriori(data, max_bytes)
+            _vertical(data, max_length, max_itemsets, max_bytes)
+        except MiningTooLargeError:
+            return False
+        return True
+
+    too_low = minimum_count(above, baskets.n_baskets)
+    high = too_low
+    while True:
+        if high >= baskets.n_baskets:
+            return None
+        high = min(2 * high, baskets.n_baskets)
+        if fits(high):
+            break
+        too_low = high
+    while high - too_low > max(1, too_low // 10):
+        middle = (too_low + high) // 2
+        if fits(middle):
+            high = middle
+        else:
+            too_low = middle
+    return high / baskets.n_baskets
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Frequent:
+    """Only the frequent items, renumbered from the most to the least frequent: their ranks."""
+
+    baskets: Baskets
+    minimum: int
+    codes: Ints  # by rank
+    rows: Ints  # the row of each entry: only rows that hold a frequent item, numbered afresh
+    ranks: Ints  # the rank of each entry
+    n_rows: int
+
+    @classmethod
+    def of(cls, baskets: Baskets, minimum: int) -> Self:
+        counts = baskets.item_counts
+        codes = np.argsort(-counts, kind="stable")
+        codes = codes[counts[codes] >= minimum]
+        rank = np.full(len(counts), -1)
+        rank[codes] = np.arange(len(codes))
+        ranks = rank[baskets.items]
+        rows = baskets.rows[ranks >= 0]
+        fresh = np.cumsum(np.diff(rows, prepend=-1) != 0) - 1
+        return cls(
+            baskets=baskets,
+            minimum=minimum,
+            codes=codes,
+            rows=fresh,
+            ranks=ranks[ranks >= 0],
+            n_rows=int(fresh[-1]) + 1 if len(fresh) else 0,
+        )
+
+    @property
+    def cells(self) -> int:
+        """Size of the baskets as a table of yes and no."""
+        return self.n_rows * len(self.codes)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether Python objects per line and itemset are affordable."""
+        return self.cells <= SMALL_CELLS and len(self.rows) <= SMALL_LINES
+
+    @property
+    def support(self) -> float:
+        """The minimum as a share of the rows, half a basket low: no rounding can cross it."""
+        return (self.minimum - 0.5) / self.n_rows
+
+    def table(self) -> DataFrame:
+        """Baskets by ranks, yes and no: what mlxtend takes."""
+        held = np.zeros((self.n_rows, len(self.codes)), bool)
+        held[self.rows, self.ranks] = True
+        return DataFrame(held)
+
+    def itemsets(self, blocks: "_Blocks", engine: Engine) -> Itemsets:
+        return Itemsets(
+            levels=tuple(blocks.level(k, self.codes) for k in sorted(blocks.by_length)),
+            names=self.baskets.names,
+            n_baskets=self.baskets.n_baskets,
+            engine=engine,
+        )
+
+
+class _Blocks:
+    """Itemsets as they are found: blocks of rows of ranks, and their counts, by length."""
+
+    def __init__(self, most: int) -> None:
+        self.by_length: dict[int, list[tuple[Ints, Ints]]] = {}
+        self.most = most
+        self.found = 0
+
+    def add(self, itemsets: Ints, counts: Ints) -> None:
+        """Refuses what is too many, also by the subsets that a long itemset is sure to have."""
+        length = itemsets.shape[1]
+        self.found += len(counts)
+        if (needed := max(self.found, 2**length - 1)) > self.most:
+            raise MiningTooLargeError("itemsets", needed, self.most)
+        self.by_length.setdefault(length, []).append((itemsets, counts))
+
+    def level(self, length: int, codes: Ints) -> Level:
+        ranks, counts = (np.concatenate(part) for part in zip(*self.by_length[length], strict=True))
+        items = np.sort(codes[ranks], axis=1)
+        order = np.lexsort(items.T[::-1])
+        return Level(items[order], counts[order])
+
+
+def _fpgrowth(data: _Frequent, max_length: int | None, max_itemsets: int) -> Itemsets:
+    """mlxtend's FP-tree, walked by mlxtend, but only as far as the limit on itemsets allows."""
+    blocks = _Blocks(max_itemsets)
+    if data.n_rows:
+        tree, _, _ = setup_fptree(data.table(), data.support)
+        walk = fpg_step(tree, data.minimum, None, max_length, 0)
+        found: dict[int, list[tuple[int, list[int]]]] = {}
+        for count, itemset in islice(walk, max_itemsets + 1):
+            found.setdefault(len(itemset), []).append((count, itemset))
+        for of_one_length in found.values():
+            counts, sets = zip(*of_one_length, strict=True)
+            blocks.add(np.array(sets, np.int64), np.array(counts, np.int64))
+    return data.itemsets(blocks, "mlxtend fpgrowth")
+
+
+def _apriori(
+    data: _Frequent, max_length: int | None, max_itemsets: int, max_bytes: int
+) -> Itemsets:
+    """mlxtend's Apriori, once the bitmaps have shown that the itemsets fit: it knows no limit."""
+    _check_apriori(data, max_bytes)
+    _vertical(data, max_length, max_itemsets, max_bytes)
+    blocks = _Blocks(max_itemsets)
+    if data.n_rows:
+        found = apriori(data.table(), data.support, max_len=max_length, low_memory=True)
+        counts = np.rint(found["support"].to_numpy() * data.n_rows).astype(np.int64)
+        lengths = found["itemsets"].map(len).to_numpy()
+        for length in range(1, lengths.max() + 1):
+            sets = [list(itemset) for itemset in found["itemsets"][lengths == length]]
+            blocks.add(np.array(sets, np.int64), counts[lengths == length])
+    return data.itemsets(blocks, "mlxtend apriori")
+
+
+def _check_apriori(data: _Frequent, max_bytes: int) -> None:
+    """It keeps the table of yes and no and copies up to all of it, twice over, per candidate."""
+    if (needed := 3 * data.cells) > max_bytes:
+        raise MiningTooLargeError("bytes", needed, max_bytes)
+
+
+def _vertical(
+    data: _Frequent, max_length: int | None, max_itemsets: int, max_bytes: int
+) -> Itemsets:
+    """Each item in turn with the more frequent ones: pairs by counting, longer sets by bitmaps."""
+    if (needed := BYTES_PER_LINE * len(data.rows)) > max_bytes:
+        raise MiningTooLargeError("bytes", needed, max_bytes)
+    blocks = _Blocks(max_itemsets)
+    longest = min(max_length or len(data.codes), len(data.codes))
+    if len(data.codes):
+        ranks = np.arange(len(data.codes))
+        blocks.add(ranks[:, None], data.baskets.item_counts[data.codes])
+    for item, others, sizes in _companions(data) if longest > 1 else ():
+        counts = np.bincount(others, minlength=item)
+        partners = np.flatnonzero(counts >= data.minimum)
+        partners = partners[np.argsort(counts[partners], kind="stable")]  # small branches first
+        if longest == 2 or len(partners) < 2:
+            blocks.add(_joined([item], partners), counts[partners])
+            continue
+        words = -(-len(sizes) // 64)
+        depth = min(len(partners), max_itemsets.bit_length()) + 1  # longer sets have too many parts
+        if (needed := 8 * words * len(partners) * depth) > max_bytes:
+            raise MiningTooLargeError("bytes", needed, max_bytes)
+        slot = np.full(item, -1)
+        slot[partners] = np.arange(len(partners))
+        slots = slot[others]
+        kept = slots >= 0
+        basket = np.repeat(np.arange(len(sizes)), sizes)[kept]
+        bits = _bitmaps(slots[kept], basket, len(partners), words)
+        _grow([item], partners, counts[partners], bits, data.minimum, longest, blocks)
+    return data.itemsets(blocks, "vertical bitmaps")
+
+
+def _companions(data: _Frequent) -> Iterator[tuple[int, Ints, Ints]]:
+    """Per item, the more frequent items beside it, basket after basket, and how many in each."""
+    shape = (data.n_rows, len(data.codes))
+    entries = coo_array((np.zeros(len(data.rows), np.int8), (data.rows, data.ranks)), shape)
+    by_item = entries.tocsc()
+    by_basket = by_item.tocsr()  # now with the ranks of each basket ascending
+    by_basket.data = np.arange(len(data.rows))
+    place = by_basket.tocsc().data  # of each entry of by_item within by_basket
+    for item in range(1, len(data.codes)):
+        own = slice(by_item.indptr[item], by_item.indptr[item + 1])
+        starts = by_basket.indptr[by_item.indices[own]]
+        sizes = place[own] - starts
+        ends = np.cumsum(sizes)
+        along = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
+        yield item, by_basket.indices[along], sizes
+
+
+def _grow(
+    prefix: list[int],
+    items: Ints,
+    counts: Ints,
+    bits: NDArray[np.uint64],
+    minimum: int,
+    longest: int,
+    blocks: _Blocks,
+) -> None:
+    """Depth first: `bits` has a row per item, of the baskets that hold it and all of the prefix."""
+    blocks.add(_joined(prefix, items), counts)
+    if len(prefix) + 1 == longest:
+        return
+    for at in range(len(items) - 1):
+        both = bits[at] & bits[at + 1 :]
+        together = np.bitwise_count(both).sum(axis=1, dtype=np.int64)
+        kept = np.flatnonzero(together >= minimum)
+        if len(kept):
+            both = both[kept]
+            longer = [*prefix, int(items[at])]
+            _grow(longer, items[at + 1 :][kept], together[kept], both, minimum, longest, blocks)
+
+
+def _joined(prefix: list[int], items: Ints) -> Ints:
+    """One row per item: the prefix and the item."""
+    rows = np.empty((len(items), len(prefix) + 1), np.int64)
+    rows[:, :-1] = prefix
+    rows[:, -1] = items
+    return rows
+
+
+def _bitmaps(slots: Ints, baskets: Ints, n_slots: int, words: int) -> NDArray[np.uint64]:
+    """A row of 64-bit words per slot, with a bit set for each basket that holds it."""
+    bits = np.zeros(n_slots * words, np.uint64)
+    bit = np.uint64(1) << (baskets & 63).astype(np.uint64)
+    np.bitwise_or.at(bits, slots * words + (baskets >> 6), bit)
+    return bits.reshape(n_slots, words)
+
+
+def _starts(rows: Ints, n_rows: int) -> Ints:
+    """Where each row begins, given the row of each entry."""
+    return np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=n_rows))))
