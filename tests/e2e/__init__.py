@@ -1,0 +1,1 @@
+"""The bot against a Slack that somebody else wrote."""
