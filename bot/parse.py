@@ -54,6 +54,7 @@ PERIOD_STARTS = frozenset("last past previous this since from between today yest
 EQUALS = {"is", "=", ":"}
 DIFFERS = {"not", "except", "!="}
 
+QUOTES = '"“”„«»'
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
@@ -88,11 +89,11 @@ class Token:
         for i, (char, quoted) in enumerate(zip(self.text, self.quoted, strict=True)):
             if quoted:
                 return None
-            if char in ":=" or self.text[i : i + 2] == "!=":
-                width = 2 if self.text[i : i + 2] in ("!=", "==", ":=") else 1
-                operator = "!=" if char == "!" else "="
+            pair = self.text[i : i + 2] if not any(self.quoted[i : i + 2]) else char
+            if char in ":=" or pair == "!=":
+                width = 2 if pair in ("!=", "==", ":=") else 1
                 rest = Token(self.text[i + width :], self.quoted[i + width :])
-                return (self.text[:i], operator, rest) if i else None
+                return (self.text[:i], "!=" if char == "!" else "=", rest) if i else None
         return None
 
     def split_values(self) -> tuple[str, ...]:
@@ -123,11 +124,10 @@ def clean(text: str) -> str:
 
 def tokens(text: str) -> list[Token]:
     """Words; quotes keep blanks together, and `\\"` is a quote inside quotes."""
-    text = re.sub("[“”„«»]", '"', text)
     found: list[Token] = []
     chars: list[str] = []
     marks: list[bool] = []
-    inside = opened = False
+    closers, opened = "", False
     i = 0
 
     def close() -> None:
@@ -136,21 +136,23 @@ def tokens(text: str) -> list[Token]:
 
     while i < len(text):
         char = text[i]
-        if inside and char == "\\" and text[i + 1 : i + 2] in ('"', "\\"):
+        if closers and char == "\\" and text[i + 1 : i + 2] in ('"', "\\"):
             chars.append(text[i + 1])
             marks.append(True)
             i += 2
             continue
-        if char == '"':
-            inside, opened = not inside, True
-        elif char.isspace() and not inside:
+        if closers and char in closers:
+            closers = ""
+        elif not closers and char in QUOTES:
+            closers, opened = '"' if char == '"' else QUOTES, True
+        elif char.isspace() and not closers:
             close()
             chars, marks, opened = [], [], False
         else:
             chars.append(char)
-            marks.append(inside)
+            marks.append(bool(closers))
         i += 1
-    if inside:
+    if closers:
         raise NotUnderstoodError("A quote is opened and not closed.", hint='Close it with ".')
     close()
     return [t for t in map(without_punctuation, found) if t.text or t.is_quoted]
@@ -420,12 +422,14 @@ class _Reader:
             return after
         connector = self.words[i].text.casefold() in ("where", "for") and folded
         if connector and i + 1 < len(self.words) and not self.begins_clause(i + 1):
-            if _is_filler(self.words[i + 1]) or self.takes_text():
+            if _is_filler(self.words[i + 1]):
                 return None
             names = sorted({d.name for d in self.dimensions.values()})
             word = self.words[i + 1].text
-            if nearest(word, names):
+            if nearest(word, names) and (i + 2 < len(self.words) or not self.takes_text()):
                 raise UnknownNameError("dimension", shown(word), names)
+            if self.takes_text():
+                return None
             raise NotUnderstoodError(
                 f"I don't know what “{shown(word)}” is.",
                 hint=f"Say of what: `{self.words[i].text} {names[0]} {shown(word)}`; "
@@ -589,7 +593,7 @@ def read_value(name: str, annotation: Any, saying: Saying, said: str) -> Any:
 
 def _number(said: str, saying: Saying) -> float | None:
     text = said.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", said) else said
-    match = re.fullmatch(r"(-?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:e-?\d{1,2})?)\s*(%?)", text)
+    match = re.fullmatch(r"(-?(?:\d{1,15}(?:\.\d{0,25})?|\.\d{1,25})(?:e-?\d{1,2})?)\s*(%?)", text)
     if match is None or (match[2] and saying.unit != "share"):
         return None
     return float(match[1]) / 100 if match[2] else float(match[1])

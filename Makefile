@@ -1,0 +1,53 @@
+# Daybreak. A fresh machine needs Python 3.11 or newer, pip, git and make.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# Idle threads that spin make clustering twelve times slower on two busy cores.
+export OMP_WAIT_POLICY := PASSIVE
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test check bench docs serve e2e clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## install what runs and what checks into .venv
+
+# uv where there is one, else pip; both from the lock file, with hashes.
+$(VENV)/.ready: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(PY) --require-hashes -r requirements.lock; \
+	else \
+		$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	fi
+	@touch $@
+
+demo: setup ## install the demo shop and answer its first questions
+	$(PY) -m bot demo
+
+test: setup check ## check, then all tests but the end-to-end ones
+	$(PY) -m pytest -q -m "not e2e"
+
+check: setup ## lint, types, import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: setup ## time the commands beside plain scripts
+	$(PY) -m benchmarks
+
+docs: setup ## write docs/commands.md and docs/configuration.md from the code
+	$(PY) -m bot docs
+
+serve: setup ## run the Slack bot
+	$(PY) -m bot serve
+
+e2e: setup ## the Slack bot against an emulator (needs npm)
+	cd tests/e2e && npm ci --no-audit --no-fund --silent
+	$(PY) -m pytest -q -m e2e tests/e2e
+
+clean: ## remove what was made here, data too
+	rm -rf $(VENV) .daybreak .mypy_cache .ruff_cache .pytest_cache .hypothesis

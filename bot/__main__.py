@@ -1,0 +1,111 @@
+"""`python -m bot`: the terminal, loading, the demo, the docs and the Slack bot."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analytics.catalog import Catalog
+from analytics.errors import UserError
+from bot import VERSION, terminal
+from bot.config import Settings, StateSettings, StoreSettings, load_settings
+from bot.render.docs import commands_page, configuration_page
+from bot.setup import Bot
+
+FOLDER = Path(".daybreak")
+
+DEMO = Settings(
+    store=StoreSettings(url=f"duckdb:///{FOLDER / 'demo.duckdb'}"),
+    state=StateSettings(url=f"sqlite:///{FOLDER / 'demo-state.sqlite'}"),
+    time_zone="Europe/London",
+    currency="GBP",
+    clock="after data",
+)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bot", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"Daybreak {VERSION}")
+    parser.add_argument("--config", type=Path, help="settings file (default: config.yaml)")
+    parser.add_argument("--demo", action="store_true", help="use the demo's store and settings")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    ask = actions.add_parser("ask", help="answer one question")
+    ask.add_argument("question", nargs="+", help='such as "kpis last 30 days"')
+    ask.add_argument("--json", action="store_true", help="the answer as JSON")
+    ask.add_argument("--csv", action="store_true", help="the tables as CSV")
+    ask.add_argument(
+        "--png", type=Path, metavar="PATH", help="write the charts to a file or folder"
+    )
+
+    load = actions.add_parser("load", help="load files into the store")
+    load.add_argument("entity", help="orders, events, people, ... or a recipe of config.yaml")
+    load.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    load.add_argument("--source", help="what to call these rows' origin (default: the file's name)")
+    load.add_argument("--yes", action="store_true", help="take the proposed mapping without asking")
+
+    demo = actions.add_parser("demo", help="install the demo and answer its first questions")
+    demo.add_argument("--pictures", type=Path, default=FOLDER / "pictures")
+    demo.add_argument("--quiet", action="store_true", help="install only")
+
+    actions.add_parser("serve", help="run the Slack bot")
+    docs = actions.add_parser("docs", help="write docs/commands.md and docs/configuration.md")
+    docs.add_argument("--to", type=Path, default=Path("docs"))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one action; the exit status is 0 for done, 2 for refused."""
+    args = arguments().parse_args(argv)
+    logging.basicConfig(level=logging.CRITICAL if args.action != "serve" else logging.INFO)
+    try:
+        return act(args)
+    except UserError as error:
+        terminal.say_error(error)
+        return terminal.EXIT_REFUSED
+
+
+def act(args: argparse.Namespace) -> int:
+    """Each action with its settings."""
+    if args.action == "docs":
+        return write_docs(args.to)
+    if args.action == "demo":
+        return terminal.demo(Bot.open(DEMO), args.pictures, quiet=args.quiet)
+    settings = DEMO if args.demo else load_settings(settings_path(args.config))
+    if args.action == "serve":
+        # imported here: only the bot in Slack needs Slack's packages
+        from bot.slack.serve import serve
+
+        return serve(settings)
+    bot = Bot.open(settings)
+    try:
+        if args.action == "ask":
+            question = " ".join(args.question)
+            return terminal.ask(
+                bot, question, as_json=args.json, as_csv=args.csv, pictures=args.png
+            )
+        if args.action == "load":
+            return terminal.load(bot, args.entity, args.files, source=args.source, yes=args.yes)
+        return terminal.prompt(bot, FOLDER / "history")
+    finally:
+        bot.close()
+
+
+def settings_path(named: Path | None) -> Path | None:
+    """The named file, else config.yaml where there is one."""
+    default = Path("config.yaml")
+    return named or (default if default.exists() else None)
+
+
+def write_docs(folder: Path) -> int:
+    """The generated pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "commands.md").write_text(commands_page(Catalog()), encoding="utf-8")
+    (folder / "configuration.md").write_text(configuration_page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

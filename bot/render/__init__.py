@@ -1,0 +1,1 @@
+"""Raw values -> what people see: text, pictures, files."""

@@ -1,0 +1,355 @@
+"""Chart -> Vega-Lite specification -> PNG or SVG, and the words for who can't see it.
+
+The same specification is drawn here without a browser and live in one. Money is drawn in major
+units and shares in per cent; the colours are Okabe and Ito's, which colour-blind people tell apart.
+"""
+
+import datetime as dt
+from typing import Any, assert_never
+
+import vl_convert as vlc
+
+from analytics.result import Chart, Number, Series, Unit
+from analytics.words import EXPONENTS, SYMBOLS, listed, short_words, words
+
+COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
+    "#332288", "#882255", "#117733", "#44AA99",
+)  # fmt: skip
+WIDTH_PX = 640
+HEIGHT_PX = 320
+VEGA_LITE = "https://vega.github.io/schema/vega-lite/v5.json"
+
+
+def png(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> bytes:
+    """The picture at twice its size in pixels, for sharp screens."""
+    return bytes(vlc.vegalite_to_png(spec(chart, currency, notes), scale=2))
+
+
+def svg(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> str:
+    """The picture as SVG."""
+    return str(vlc.vegalite_to_svg(spec(chart, currency, notes)))
+
+
+def alt_text(chart: Chart, currency: str = "", limit: int = 1000) -> str:
+    """The picture in words: its kind, its span, and for each series the ends and extremes."""
+    kind = {"interval": "interval plot", "scatter": "scatter plot"}.get(chart.kind, chart.kind)
+    said = [f"{chart.title}: {kind} chart, {len(chart.x)} {chart.x_label or 'values'}".rstrip()]
+    said += [_series_words(chart, series, currency) for series in chart.series]
+    text = ". ".join(said) + "."
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _series_words(chart: Chart, series: Series, currency: str) -> str:
+    known = [(x, v) for x, v in zip(chart.x, series.values, strict=True) if v is not None]
+    name = series.name or chart.y_label or "values"
+    if not known:
+        return f"{name}: unknown"
+    if chart.kind in ("bar", "pie", "interval") and len(known) <= 8:
+        pairs = [
+            f"{_said(x, chart.x_unit, currency)} {short_words(v, chart.unit, currency)}"
+            for x, v in known
+        ]
+        return f"{name}: {listed(pairs)}"
+    low = min(known, key=lambda pair: pair[1])
+    high = max(known, key=lambda pair: pair[1])
+    if chart.kind == "scatter":
+        return (
+            f"{name}: {len(known)} points between {short_words(low[1], chart.unit, currency)} "
+            f"and {short_words(high[1], chart.unit, currency)}"
+        )
+    return (
+        f"{name}: from {short_words(known[0][1], chart.unit, currency)} to "
+        f"{short_words(known[-1][1], chart.unit, currency)}, lowest "
+        f"{short_words(low[1], chart.unit, currency)} at {_said(low[0], chart.x_unit, currency)}, "
+        f"highest {short_words(high[1], chart.unit, currency)} at "
+        f"{_said(high[0], chart.x_unit, currency)}"
+    )
+
+
+def _said(x: str | float | dt.date, unit: Unit, currency: str) -> str:
+    return x if isinstance(x, str) else words(x, unit, currency)
+
+
+def spec(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The Vega-Lite specification; `notes` stand under the title (simulated, data through)."""
+    drawn: dict[str, Any] = {
+        "$schema": VEGA_LITE,
+        "background": "white",
+        "padding": 12,
+        "title": {
+            "text": wrapped(chart.title, 70),
+            "subtitle": [line for note in notes for line in wrapped(note, 100)],
+            "anchor": "start",
+        },
+        "data": {"values": records(chart, currency)},
+        "config": CONFIG,
+        "width": WIDTH_PX,
+        "height": HEIGHT_PX,
+    }
+    match chart.kind:
+        case "line" | "area":
+            drawn |= _line(chart, currency)
+        case "bar":
+            drawn |= _bar(chart, currency)
+        case "pie":
+            drawn |= _pie(chart, currency)
+        case "scatter":
+            drawn |= _scatter(chart, currency)
+        case "interval":
+            drawn |= _interval(chart, currency)
+        case _:
+            assert_never(chart.kind)
+    return drawn
+
+
+CONFIG = {
+    "font": "DejaVu Sans, Arial, sans-serif",
+    "title": {"fontSize": 17, "subtitleFontSize": 12, "subtitleColor": "#616061", "offset": 14},
+    "axis": {
+        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
+        "titleColor": "#616061", "gridColor": "#ebebeb", "domainColor": "#bbb", "tickColor": "#bbb",
+        "labelLimit": 260,
+    },
+    "legend": {
+        "orient": "bottom", "labelFontSize": 12, "title": None, "labelLimit": 260, "columns": 4,
+    },
+    "view": {"stroke": None},
+    "range": {"category": list(COLOURS)},
+}  # fmt: skip
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text in lines of at most `width` characters, broken at blanks."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def records(chart: Chart, currency: str) -> list[dict[str, Any]]:
+    """One record for each x and series that has a value there."""
+    rows = []
+    for series in chart.series:
+        for i, x in enumerate(chart.x):
+            value = series.values[i]
+            if value is None and chart.kind != "line":
+                continue
+            row = {
+                "x": scaled(x, chart.x_unit, currency),
+                "series": series.name,
+                "y": scaled(value, chart.unit, currency),
+                "said": short_words(value, chart.unit, currency),
+            }
+            if series.low is not None and series.high is not None:
+                row["low"] = scaled(series.low[i], chart.unit, currency)
+                row["high"] = scaled(series.high[i], chart.unit, currency)
+            rows.append(row)
+    return rows
+
+
+def scaled(value: Number | str | dt.date, unit: Unit, currency: str) -> Any:
+    """A value as it is drawn: money in major units, points in per cent, dates in ISO 8601."""
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, str) or value is None:
+        return value
+    if unit == "money":
+        return value / 10 ** EXPONENTS.get(currency, 2)
+    return value * 100 if unit == "points" else value
+
+
+def axis(unit: Unit, currency: str, label: str) -> dict[str, Any]:
+    """How the numbers along an axis are written."""
+    title = label or None
+    match unit:
+        case "share":
+            return {"format": ".2~%", "title": title}
+        case "points":
+            return {"format": "+.2~f", "title": f"{label} (points)" if label else "points"}
+        case "money":
+            sign = SYMBOLS.get(currency)
+            if sign:
+                expression = (
+                    f"(datum.value < 0 ? '-' : '') + '{sign}' + format(abs(datum.value), '.3~s')"
+                )
+                return {"labelExpr": expression, "title": title}
+            return {"format": ".3~s", "title": f"{label} ({currency})" if label else currency}
+        case "count" | "number":
+            return {"format": ".3~s", "title": title}
+        case _:
+            unit_name = {"days": "days", "seconds": "seconds", "times": "times (×)"}.get(unit)
+            return {"format": ".3~g", "title": title or unit_name}
+
+
+def _colour(chart: Chart) -> dict[str, Any]:
+    names = [s.name for s in chart.series]
+    legend: dict[str, Any] | None = {"columns": 2 if max(map(len, names)) > 24 else 4}
+    return {
+        "field": "series",
+        "type": "nominal",
+        "scale": {"domain": names, "range": list(COLOURS[: len(names)])},
+        "legend": legend if len(names) > 1 else None,
+    }
+
+
+def _line(chart: Chart, currency: str) -> dict[str, Any]:
+    dated = isinstance(chart.x[0], dt.date)
+    x: dict[str, Any] = {"field": "x", "title": chart.x_label or None}
+    if dated:
+        x |= {"type": "temporal", "axis": {"format": _day_format(chart), "labelAngle": 0}}
+        x["axis"]["tickCount"] = min(len(chart.x), 8)
+    else:
+        x |= {"type": "ordinal", "sort": None, "axis": {"labelAngle": 0 if _short(chart) else -40}}
+    mark: dict[str, Any] = {"type": chart.kind, "interpolate": "linear", "strokeWidth": 2.5}
+    if len(chart.x) <= 31:
+        mark["point"] = {"size": 36, "filled": True}
+    if chart.kind == "area":
+        mark["opacity"] = 0.75
+    y: dict[str, Any] = {
+        "field": "y",
+        "type": "quantitative",
+        "axis": axis(chart.unit, currency, chart.y_label),
+        "stack": "zero" if chart.kind == "area" else None,
+        "scale": {"zero": True},
+    }
+    return {"mark": mark, "encoding": {"x": x, "y": y, "color": _colour(chart)}}
+
+
+def _day_format(chart: Chart) -> str:
+    first, last = chart.x[0], chart.x[-1]
+    if isinstance(first, dt.date) and isinstance(last, dt.date) and (last - first).days > 200:
+        return "%b %Y"
+    return "%-d %b"
+
+
+def _short(chart: Chart) -> bool:
+    return sum(len(str(x)) for x in chart.x) <= 70
+
+
+def _bar(chart: Chart, currency: str) -> dict[str, Any]:
+    """Upright while the labels fit beneath; else lying, with the labels to the left."""
+    lying = not _short(chart) or len(chart.x) > 12
+    order = [scaled(x, chart.x_unit, currency) for x in chart.x]
+    category = {
+        "field": "x",
+        "type": "nominal",
+        "sort": order,
+        "title": chart.x_label or None,
+        "axis": {"labelAngle": 0, "labelLimit": 380 if lying else 160},
+    }
+    value = {
+        "field": "y",
+        "type": "quantitative",
+        "axis": axis(chart.unit, currency, chart.y_label),
+        "scale": {"zero": True},
+    }
+    a, b = ("y", "x") if lying else ("x", "y")
+    encoding: dict[str, Any] = {a: category, b: value, "color": _colour(chart)}
+    if len(chart.series) > 1:
+        names = [s.name for s in chart.series]
+        encoding[f"{a}Offset"] = {"field": "series", "sort": names}
+    text = {"align": "left", "dx": 4} if lying else {"dy": -7}
+    layers = [
+        {"mark": {"type": "bar", "cornerRadiusEnd": 2}, "encoding": encoding},
+        {
+            "mark": {"type": "text", "fontSize": 11, "color": "#444", **text},
+            "encoding": {
+                k: v for k, v in encoding.items() if k != "color"
+            } | {"text": {"field": "said", "type": "nominal"}},
+        },
+    ]  # fmt: skip
+    bars = len(chart.x) * len(chart.series)
+    size = {"height": max(120, min(26 * bars, 900))} if lying else {}
+    return {"layer": layers if bars <= 40 else layers[:1], **size}
+
+
+def _pie(chart: Chart, currency: str) -> dict[str, Any]:
+    order = [str(scaled(x, chart.x_unit, currency)) for x in chart.x]
+    theta = {"field": "y", "type": "quantitative", "stack": True}
+    colour = {
+        "field": "x",
+        "type": "nominal",
+        "scale": {"domain": order, "range": list(COLOURS[: len(order)])},
+        "legend": {"orient": "right", "columns": 1},
+    }
+    encoding = {"theta": theta, "color": colour, "order": {"field": "y", "sort": "descending"}}
+    return {
+        "encoding": encoding,
+        "layer": [
+            {"mark": {"type": "arc", "innerRadius": 60, "outerRadius": 130, "stroke": "white"}},
+            {
+                "mark": {"type": "text", "radius": 166, "fontSize": 12},
+                "encoding": {"text": {"field": "said"}, "color": {"value": "#333"}},
+            },
+        ],
+    }
+
+
+def _scatter(chart: Chart, currency: str) -> dict[str, Any]:
+    def along(field: str, unit: Unit, label: str) -> dict[str, Any]:
+        return {
+            "field": field,
+            "type": "quantitative",
+            "axis": axis(unit, currency, label),
+            "scale": {"zero": True, "nice": True},
+        }
+
+    encoding = {
+        "x": along("x", chart.x_unit, chart.x_label),
+        "y": along("y", chart.unit, chart.y_label),
+        "color": _colour(chart),
+    }
+    mark = {"type": "circle", "size": 42, "opacity": 0.65}
+    return {"mark": mark, "encoding": encoding}
+
+
+def _interval(chart: Chart, currency: str) -> dict[str, Any]:
+    order = [str(x) for x in chart.x]
+    y = {
+        "field": "x",
+        "type": "nominal",
+        "sort": order,
+        "title": None,
+        "axis": {"labelFontSize": 13, "labelLimit": 240},
+    }
+    if len(chart.series) > 1:
+        offset = {"yOffset": {"field": "series", "sort": [s.name for s in chart.series]}}
+    else:
+        offset = {}
+    values = axis(chart.unit, currency, chart.y_label)
+    x = {"field": "low", "type": "quantitative", "axis": values, "scale": {"nice": True}}
+    return {
+        "height": max(110, 52 * len(chart.x) * len(chart.series)),
+        "layer": [
+            {
+                "mark": {"type": "rule", "color": "#888", "strokeDash": [4, 4]},
+                "encoding": {"x": {"datum": 0, "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "rule", "strokeWidth": 4, "strokeCap": "round", "opacity": 0.55},
+                "encoding": {"y": y, "x": x, "x2": {"field": "high"}, "color": _colour(chart)}
+                | offset,
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 130, "opacity": 1},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "y", "type": "quantitative"},
+                    "color": _colour(chart),
+                }
+                | offset,
+            },
+            {
+                "mark": {"type": "text", "dy": -14, "fontSize": 12, "color": "#333"},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "y", "type": "quantitative"},
+                    "text": {"field": "said"},
+                }
+                | offset,
+            },
+        ],
+    }

@@ -1,0 +1,230 @@
+"""Result -> text for a terminal: everything that Slack and the web show, in plain characters."""
+
+import datetime as dt
+import io
+from collections.abc import Sequence
+from itertools import groupby
+from typing import assert_never
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from analytics.result import Chart, Column, Figure, Note, Number, Part, Receipt, Result, Table
+from analytics.words import change, counted, short_words, words
+from bot.parse import Form
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+BAR_CHARACTERS = 40
+MAX_BARS = 15
+
+
+def to_text(result: Result, *, form: Form = "answer", rows: int = 20, width: int = 100) -> str:
+    """The answer as plain text without colours."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    console.print(renderable(result, form=form, rows=rows))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def renderable(result: Result, *, form: Form = "answer", rows: int = 20) -> RenderableType:
+    """The answer for a rich console. Warnings come before the numbers."""
+    receipt = result.receipt
+    currency = receipt.currency if receipt else ""
+    if form == "sql":
+        return Group(Text(sql_text(receipt)))
+    parts: list[RenderableType] = []
+    if receipt:
+        parts.append(Text(f"Understood: {receipt.question}", style="dim"))
+    parts.append(Text(result.headline, style="bold"))
+    warnings = [p for p in result.parts if isinstance(p, Note) and p.level == "warning"]
+    parts += [Text(f"⚠ {w.text}", style="yellow") for w in warnings]
+    parts += (
+        [Text(f"⚠ Simulated: {s}.", style="yellow") for s in receipt.simulated] if receipt else []
+    )
+    chosen = [p for p in result.parts if p not in warnings and wanted(p, form)]
+    for is_figure, run in groupby(chosen, key=lambda p: isinstance(p, Figure)):
+        if is_figure:
+            parts += ["", figures_grid([p for p in run if isinstance(p, Figure)], currency)]
+        else:
+            for part in run:
+                parts += ["", part_renderable(part, currency, rows)]
+    if result.follow_ups:
+        parts += ["", Text("Next: " + " · ".join(result.follow_ups), style="cyan")]
+    if receipt:
+        parts += ["", Text(receipt_line(receipt), style="dim")]
+    return Group(*parts)
+
+
+def wanted(part: Part, form: Form) -> bool:
+    """Whether a part belongs to the form that was asked for."""
+    match form:
+        case "chart":
+            return isinstance(part, Chart)
+        case "table" | "csv":
+            return isinstance(part, Table | Figure)
+        case "answer" | "sql":
+            return True
+        case _:
+            assert_never(form)
+
+
+def part_renderable(part: Part, currency: str, rows: int) -> RenderableType:
+    """One part."""
+    match part:
+        case Table():
+            return table_grid(part, currency, rows)
+        case Chart():
+            return Padding(Text(chart_text(part, currency)), (0, 0, 0, 2))
+        case Figure():
+            return figures_grid([part], currency)
+        case Note():
+            return Text(part.text, style="dim" if part.level == "info" else "yellow")
+        case _:
+            assert_never(part)
+
+
+def is_numeric(column: Column) -> bool:
+    """Whether a column stands to the right."""
+    return column.unit not in ("text", "date", "instant", "flag")
+
+
+def table_grid(table: Table, currency: str, rows: int) -> RenderableType:
+    """A table with its title; says how many of its rows are shown."""
+    total = table.of_rows or len(table.rows)
+    shown = table.rows[:rows]
+    title = table.title + (f" – {len(shown)} of {total:,} rows" if len(shown) < total else "")
+    grid = Grid(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in table.columns:
+        grid.add_column(column.label, justify="right" if is_numeric(column) else "left")
+    for row in shown:
+        cells = zip(table.columns, row, strict=True)
+        grid.add_row(*(Text(cell_words(v, c, currency)) for c, v in cells))
+    return grid
+
+
+def cell_words(value: object, column: Column, currency: str) -> str:
+    """A cell; what is unknown is a dash in a table."""
+    return "–" if value is None else words(value, column.unit, currency)  # type: ignore[arg-type]
+
+
+def figures_grid(figures: Sequence[Figure], currency: str) -> RenderableType:
+    """Figures under their groups, with the period before and the change."""
+    grid = Grid(header_style="bold", title_justify="left")
+    grid.add_column("Figure")
+    grid.add_column("Now", justify="right")
+    grid.add_column("Before", justify="right")
+    grid.add_column("Change", justify="right")
+    notes = any(f.note for f in figures)
+    if notes:
+        grid.add_column("Note")
+    for group, run in groupby(figures, key=lambda f: f.group):
+        if group:
+            grid.add_row(Text(group, style="bold underline"))
+        for f in run:
+            moved, style = change_text(f)
+            cells = [
+                Text(f.label),
+                Text(words(f.value, f.unit, currency)),
+                Text("" if f.before is None else words(f.before, f.unit, currency)),
+                Text(moved, style=style),
+            ]
+            grid.add_row(*cells, *([Text(f.note, style="dim")] if notes else []))
+    return grid
+
+
+def change_text(figure: Figure) -> tuple[str, str]:
+    """How a figure moved, and the colour of good or bad."""
+    now, before = figure.value, figure.before
+    if not _is_number(now) or not _is_number(before):
+        return "", ""
+    moved = change(now, before, figure.unit)  # type: ignore[arg-type]
+    if moved is None or figure.more_is_better is None or now == before:
+        return moved or "", ""
+    good = (now > before) == figure.more_is_better  # type: ignore[operator]
+    return moved, "green" if good else "red"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def chart_text(chart: Chart, currency: str) -> str:
+    """A small chart of characters: bars for few values, one line of blocks for many."""
+    lines = [chart.title]
+    if chart.kind in ("bar", "pie", "interval") and len(chart.x) <= MAX_BARS:
+        lines += _bars(chart, currency)
+    elif chart.kind == "scatter":
+        lines += [
+            f"  {s.name}: {counted(sum(v is not None for v in s.values), 'point')}"
+            for s in chart.series
+        ]
+    else:
+        lines += [_sparkline(chart, s.name, s.values, currency) for s in chart.series]
+    return "\n".join(lines)
+
+
+def _bars(chart: Chart, currency: str) -> list[str]:
+    known = [v for s in chart.series for v in s.values if v is not None]
+    top = max((abs(v) for v in known), default=0) or 1
+    labels = [
+        str(x) if len(chart.series) == 1 else f"{x} · {s.name}"
+        for x in chart.x
+        for s in chart.series
+    ]
+    wide = min(max(map(len, labels)), 48)
+    lines: list[str] = []
+    for i, _ in enumerate(chart.x):
+        for s in chart.series:
+            label = labels[len(lines)]
+            label = label if len(label) <= wide else label[: wide - 1] + "…"
+            value = s.values[i]
+            bar = "█" * max(1, round(abs(value) / top * BAR_CHARACTERS)) if value else ""
+            said = words(value, chart.unit, currency)
+            if s.low is not None and s.high is not None and s.low[i] is not None:
+                low, high = (words(b[i], chart.unit, currency) for b in (s.low, s.high))
+                lines.append(f"  {label:<{wide}}  {said} ({low} to {high})")
+            else:
+                lines.append(f"  {label:<{wide}}  {bar} {said}")
+    return lines
+
+
+def _sparkline(chart: Chart, name: str, values: Sequence[Number], currency: str) -> str:
+    known = [v for v in values if v is not None]
+    if not known:
+        return f"  {name}: unknown"
+    low, high = min(0, *known), max(known)
+    span = (high - low) or 1
+    line = "".join(
+        " " if v is None else BLOCKS[min(7, int((v - low) / span * 7.999))] for v in values
+    )
+    least, most = (short_words(v, chart.unit, currency) for v in (min(known), high))
+    return f"  {line}  {name}: {least} to {most}"
+
+
+def receipt_line(receipt: Receipt) -> str:
+    """One line: window, data through, engine, rows and time."""
+    through = "no data" if receipt.data_through is None else words(receipt.data_through, "instant")
+    bits = [
+        receipt.window,
+        f"data through {through}",
+        receipt.engine,
+        counted(len(receipt.queries), "query", "queries"),
+        f"{counted(receipt.rows_read, 'row')} read",
+        f"{receipt.seconds:.2f} s",
+        *receipt.sources,
+    ]
+    return " · ".join(b for b in bits if b)
+
+
+def sql_text(receipt: Receipt | None) -> str:
+    """Every query of the receipt with its values, ready to be run again."""
+    if receipt is None or not receipt.queries:
+        return "No query was needed."
+    blocks = []
+    for i, q in enumerate(receipt.queries, 1):
+        values = ", ".join(v.isoformat() if isinstance(v, dt.date) else repr(v) for v in q.values)
+        blocks.append(f"-- query {i} of {len(receipt.queries)}: {counted(q.rows, 'row')}")
+        blocks.append(q.sql + (f"\n-- values: {values}" if values else ""))
+    return "\n".join(blocks)

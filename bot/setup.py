@@ -1,0 +1,85 @@
+"""Settings -> an open bot: the store, the state, and the context of a question."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from storage.state import State, StateError
+
+from analytics.catalog import Catalog
+from analytics.command import Asker, Context
+from analytics.errors import DataUnavailableError
+from bot.config import Settings
+from bot.dispatch import Answer, Asked, answer
+from storage.engines import StoreError
+from storage.store import Store
+
+MORNING = dt.time(9)
+
+
+@dataclass(frozen=True)
+class Bot:
+    """Everything that a surface needs to answer."""
+
+    settings: Settings
+    store: Store
+    state: State
+    catalog: Catalog
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Bot":
+        """Open both databases. Raises UserError with what to do."""
+        try:
+            store = Store.open(
+                settings.store.url,
+                memory_limit=settings.store.memory_limit,
+                threads=settings.store.threads,
+                seconds_limit=settings.limits.seconds,
+            )
+            state = State.open(settings.state.url)
+        except (StoreError, StateError) as error:
+            raise DataUnavailableError(error.message, hint=error.hint) from error
+        return cls(settings, store, state, settings.catalog())
+
+    def close(self) -> None:
+        """Give back files and connections."""
+        self.store.close()
+        self.state.close()
+
+    def context(self, asker: Asker | None = None) -> Context:
+        """The context of one question, asked now."""
+        return Context(
+            store=self.store.fork(),
+            now=self.now(),
+            zone=self.settings.zone,
+            currency=self.settings.currency,
+            catalog=self.catalog,
+            asker=asker or Asker(),
+        )
+
+    def now(self) -> dt.datetime:
+        """The clock; for old data, the morning after the last row."""
+        through = self.store.data_through() if self.settings.clock == "after data" else None
+        if through is None:
+            return dt.datetime.now(dt.UTC)
+        last_day = through.replace(tzinfo=dt.UTC).astimezone(self.settings.zone).date()
+        morning = dt.datetime.combine(last_day + dt.timedelta(days=1), MORNING, self.settings.zone)
+        return morning.astimezone(dt.UTC)
+
+    def answer(
+        self, text: str, asker: Asker | None = None, *, surface: str, channel: str = ""
+    ) -> Answer:
+        """Answer, and keep the question in the audit. Raises UserError only."""
+
+        def keep(asked: Asked) -> None:
+            self.state.record_question(
+                asker=asked.asker,
+                surface=surface,
+                channel=channel,
+                text=asked.text,
+                canonical=asked.canonical,
+                outcome=asked.outcome,
+                seconds=asked.seconds,
+                reference=asked.reference,
+            )
+
+        return answer(text, self.context(asker), keep)
