@@ -55,7 +55,8 @@ class Entity:
     """A kind of row that measures aggregate; `entities.py` builds the rows.
 
     `tables` are those it can take a dimension from, the nearest first; `needs` are those that must
-    hold rows for its figures to be known; `clock` says which of its columns places a row in time.
+    hold rows for its figures to be known (one of them, with `needs_any`); `clock` says which of
+    its columns places a row in time.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Entity:
     tables: tuple[str, ...]
     needs: tuple[str, ...]
     clock: Literal["at", "day", "window"] = "at"
+    needs_any: bool = False
 
 
 ENTITIES = (
@@ -116,8 +118,9 @@ ENTITIES = (
         "days on which a person visited or ordered",
         ("person_id", "day"),
         ("events", "orders", "people"),
-        (),
+        ("events", "orders"),
         clock="day",
+        needs_any=True,
     ),
     Entity(
         "ratings",
@@ -512,6 +515,8 @@ def _measure(row: Any, where: str) -> Measure:
     reach = fields.get("reach", "period")
     if reach not in ("period", "ever") and (type(reach) is not int or reach < 1):
         raise ConfigRowError(f"{where}.reach must be `period`, `ever` or a number of days.")
+    if entity.clock == "window" and reach != "period":
+        raise ConfigRowError(f"{where}.reach must be `period` for {entity.name}.")
     return Measure(**fields)
 
 

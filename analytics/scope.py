@@ -58,6 +58,24 @@ class Filters:
             f"{f.dimension} {'not ' if f.negated else ''}{' or '.join(f.values)}" for f in self.all
         )
 
+    def said(self) -> str:
+        """As a clause of a question: `where country:"France" and category!="bags"`."""
+        texts = [
+            f"{f.dimension}{'!=' if f.negated else ':'}{','.join(map(in_quotes, f.values))}"
+            for f in self.all
+        ]
+        return f"where {' and '.join(texts)}" if texts else ""
+
+    def plus(self, dimension: str, value: str) -> "Filters":
+        """With one more filter."""
+        return Filters((*self.all, Filter(dimension, (value,))))
+
+
+def in_quotes(value: str) -> str:
+    """A value that can't be read as anything else."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
 
 def start_of_day(day: dt.date, zone: ZoneInfo) -> dt.datetime:
     """The first instant of a local day, in naive UTC.
@@ -84,6 +102,11 @@ def day_number(day: dt.date) -> int:
 def day_of(number: int) -> dt.date:
     """The day of a day number."""
     return EPOCH.date() + dt.timedelta(days=number)
+
+
+def days_before(day: dt.date, days: int) -> dt.date:
+    """So many days earlier, but not before 1970."""
+    return max(day - dt.timedelta(days=min(days, day_number(day))), EPOCH.date())
 
 
 def in_words(period: Period) -> str:
@@ -136,7 +159,8 @@ class Scope:
     """Windows, filters and slice of a question, with what the store can say about them.
 
     `filters` hold stored spellings. `blank` are the pairs (dimension, table) where the table's
-    column holds no value at all: there the entity looks to its next table.
+    column holds no value at all: there the entity looks to its next table. `lookback` is how many
+    days before a window's end are read at least.
     """
 
     zone: ZoneInfo
@@ -145,11 +169,19 @@ class Scope:
     filters: Filters = field(default_factory=Filters)
     by: Dimension | None = None
     blank: frozenset[tuple[str, str]] = frozenset()
+    lookback: int = 0
 
     @property
     def since(self) -> dt.datetime:
-        """The first instant of any window."""
-        return min(w.since for w in self.windows)
+        """The first instant that is read."""
+        back = [days_before(w.end, self.lookback) for w in self.windows if self.lookback]
+        return (
+            min(w.since for w in self.windows)
+            if not back
+            else min(
+                *(w.since for w in self.windows), *(start_of_day(day, self.zone) for day in back)
+            )
+        )
 
     @property
     def until(self) -> dt.datetime:
@@ -161,6 +193,10 @@ class Scope:
         """The dimensions that rows must know: those of the filters, and the slice."""
         names = [f.dimension for f in self.filters] + ([self.by.name] if self.by else [])
         return tuple(self.catalog.dimension(n) for n in dict.fromkeys(names))
+
+    def looking_back(self, days: int) -> "Scope":
+        """The same, reading at least so many days before each window's end."""
+        return replace(self, lookback=max(days, self.lookback))
 
     def slicing(self, by: Dimension | None) -> "Scope":
         """The same, cut by another dimension or not at all."""
@@ -185,13 +221,13 @@ class Scope:
         """The filters as conditions; `values` has an expression per dimension's name."""
         return [condition(f, values[f.dimension]) for f in self.filters]
 
-    def local_day(self, at: Sql, since: dt.datetime, until: dt.datetime) -> Sql:
-        """The local day number of an instant between two instants.
+    def local_day(self, at: Sql) -> Sql:
+        """The local day number of an instant in the span that is read.
 
         The zone's few clock changes in that span are written out: an addition and a division, the
-        same on every engine and some 20 times cheaper than the engine's own zone conversion.
+        same on every engine and far cheaper than the engine's own zone conversion.
         """
-        changes = clock_changes(self.zone, since, until)
+        changes = clock_changes(self.zone, self.since, self.until)
         if len(changes) > MOST_CLOCK_CHANGES:
             return local_day(at, sa.literal(self.zone.key))  # type: ignore[no-any-return]
         *later, (_, first) = reversed(changes)

@@ -1,0 +1,377 @@
+"""The rows behind the figures: for each entity of the catalogue, a query over the store's tables.
+
+Each builder returns rows that lie in the span of the scope's windows and pass its filters, with
+the columns that `catalog.ENTITIES` names, and the slice as the column `slice`. Aggregates over
+them run in the engine (`measure.py`); no row comes to Python.
+
+What the filters and slices mean:
+
+* An item's dimension (category) on orders: each order counts once per value, with the amount of
+  its lines of that value. "Revenue of category bags" is the revenue of the bags, "orders" are the
+  orders with a bag in them.
+* A visit's dimension (channel, device, country) is that of its events; of a session with several,
+  the alphabetically first.
+* What the entity's own table lacks is taken from the person (`people`), where it is known there.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from analytics.catalog import ENTITY, Entity
+from analytics.scope import Scope, Window, column_of
+from storage.schema import events, items, order_lines, orders, people, ratings
+from storage.sql import Sql, epoch_s, icount, isum
+
+#: A visit ends after so many seconds without an event, where the events carry no session.
+IDLE_SECONDS = 30 * 60
+
+#: Events that show something: they are the pages of a session. Names that begin with "view" too.
+PAGE_EVENTS = ("visit", "page", "page_view", "pageview", "search")
+CART_EVENT = "add_to_cart"
+ORDER_EVENTS = ("purchase", "order")
+
+ONE_DAY = dt.timedelta(days=1)
+
+Rows = sa.Select[*tuple[Any, ...]]
+
+
+class CannotAnswerError(Exception):
+    """The entity's rows do not know a dimension of the question; the caller makes it a note."""
+
+    def __init__(self, entity: Entity, dimensions: tuple[str, ...]) -> None:
+        """`dimensions` are their labels."""
+        super().__init__(f"{entity.name} cannot answer {dimensions}")
+        self.entity = entity
+        self.dimensions = dimensions
+
+
+def rows_of(entity: str, scope: Scope) -> sa.FromClause:
+    """The entity's rows for a scope. Raises CannotAnswerError."""
+    found = ENTITY[entity]
+    missing = scope.missing(found)
+    if missing:
+        raise CannotAnswerError(found, tuple(d.label.lower() for d in missing))
+    return BUILDERS[entity](scope).subquery(entity)
+
+
+def flag(*conditions: Sql) -> Sql:
+    """1 where all conditions hold, else 0."""
+    return sa.case((sa.and_(*conditions), 1), else_=0)
+
+
+def sliced(
+    scope: Scope, entity: str, main: sa.FromClause, person_id: Sql, tables: dict[str, Any]
+) -> tuple[sa.FromClause, list[Sql], list[Sql]]:
+    """(from, filter conditions, the slice's column or none) of an entity over its main table.
+
+    `tables` are those already in `main`; people are joined when a dimension stands there.
+    """
+    values: dict[str, Sql] = {}
+    for dimension in scope.dimensions:
+        table = scope.place(ENTITY[entity], dimension)
+        if table is None:
+            raise CannotAnswerError(ENTITY[entity], (dimension.label,))
+        if table == "people" and "people" not in tables:
+            tables = {**tables, "people": people}
+            main = main.outerjoin(people, people.c.person_id == person_id)
+        values[dimension.name] = column_of(dimension, table, tables[table])
+    slices: list[Sql] = [values[scope.by.name].label("slice")] if scope.by else []
+    return main, scope.conditions(values), slices
+
+
+def people_rows(scope: Scope) -> Rows:
+    """One row per person, at first sight; all up to the last window's end."""
+    main, conditions, slices = sliced(
+        scope, "people", people, people.c.person_id, {"people": people}
+    )
+    return (
+        sa.select(people.c.person_id, people.c.first_seen_at.label("at"), *slices)
+        .select_from(main)
+        .where(people.c.first_seen_at < sa.literal(scope.until), *conditions)
+    )
+
+
+def order_rows(scope: Scope) -> Rows:
+    """One row per order or return; with an item's dimension, per order and value of it."""
+    columns = [
+        orders.c.order_id,
+        orders.c.person_id,
+        orders.c.ordered_at.label("at"),
+        orders.c.kind,
+    ]
+    in_span = scope.within(orders.c.ordered_at)
+    if not by_item(scope):
+        main, conditions, slices = sliced(
+            scope, "orders", orders, orders.c.person_id, {"orders": orders}
+        )
+        return (
+            sa.select(*columns, *amounts(orders.c.kind, orders.c.amount_cents), *slices)
+            .select_from(main)
+            .where(in_span, *conditions)
+        )
+    main, conditions, slices = sliced(
+        scope, "orders", lines_and_items(), orders.c.person_id, {"orders": orders, "items": items}
+    )
+    lines = (
+        sa.select(*columns, order_lines.c.amount_cents, *slices)
+        .select_from(main)
+        .where(in_span, *conditions)
+        .subquery("lines")
+    )
+    keys = [c for c in lines.c if c.name != "amount_cents"]
+    return sa.select(*keys, *amounts(lines.c.kind, isum(lines.c.amount_cents))).group_by(*keys)
+
+
+def amounts(kind: Sql, cents: Sql) -> tuple[Sql, Sql]:
+    """A row's amount, and what was taken back by it: 0 for a sale."""
+    back = sa.case((kind == "return", -cents), else_=0)
+    return cents.label("amount_cents"), back.label("returned_cents")
+
+
+def by_item(scope: Scope) -> bool:
+    """Whether the question is about some items only."""
+    return any(scope.place(ENTITY["orders"], d) == "items" for d in scope.dimensions)
+
+
+def lines_and_items() -> sa.FromClause:
+    """Order lines with their order and item; an item that is not listed has no category."""
+    return order_lines.join(orders, orders.c.order_id == order_lines.c.order_id).outerjoin(
+        items, items.c.item_id == order_lines.c.item_id
+    )
+
+
+def order_line_rows(scope: Scope) -> Rows:
+    """One row per line of an order or return; an item that is not listed counts as a product."""
+    main, conditions, slices = sliced(
+        scope,
+        "order_lines",
+        lines_and_items(),
+        orders.c.person_id,
+        {"orders": orders, "items": items},
+    )
+    return (
+        sa.select(
+            order_lines.c.order_id,
+            orders.c.person_id,
+            orders.c.ordered_at.label("at"),
+            orders.c.kind,
+            order_lines.c.item_id,
+            sa.case((items.c.is_product.is_(sa.false()), 0), else_=1).label("is_product"),
+            order_lines.c.quantity,
+            order_lines.c.amount_cents,
+            *slices,
+        )
+        .select_from(main)
+        .where(scope.within(orders.c.ordered_at), *conditions)
+    )
+
+
+def buyer_rows(scope: Scope) -> Rows:
+    """One row per person and window in which the person ordered (and slice).
+
+    New are those whose first order of anything, filtered or not, lies in the window; returning
+    those who had ordered before it; repeat buyers have two orders in it, or had ordered before.
+    """
+    first = (
+        sa.select(orders.c.person_id, sa.func.min(orders.c.ordered_at).label("first_at"))
+        .where(orders.c.kind == "sale", orders.c.person_id.is_not(None))
+        .group_by(orders.c.person_id)
+        .subquery("first_orders")
+    )
+    sales = order_rows(scope).subquery("sales")
+    slices = [sales.c.slice] if scope.by else []
+    parts = []
+    for i, window in enumerate(scope.windows):
+        bought = (
+            sa.select(
+                sales.c.person_id,
+                icount().label("orders"),
+                isum(sales.c.amount_cents).label("amount_cents"),
+                *slices,
+            )
+            .where(
+                sales.c.kind == "sale",
+                sales.c.person_id.is_not(None),
+                *in_window(sales.c["at"], window),
+            )
+            .group_by(sales.c.person_id, *slices)
+            .subquery(f"bought_{window.name}")
+        )
+        before = first.c.first_at < sa.literal(window.since)
+        parts.append(
+            sa.select(
+                sa.literal_column(str(i), sa.Integer).label("window"),
+                bought.c.person_id,
+                bought.c.orders,
+                bought.c.amount_cents,
+                flag(sa.not_(before)).label("is_new"),
+                flag(before).label("is_returning"),
+                flag(sa.or_(before, bought.c.orders >= 2)).label("is_repeat"),
+                *([bought.c.slice] if scope.by else []),
+            ).join_from(bought, first, first.c.person_id == bought.c.person_id)
+        )
+    union = sa.union_all(*parts).subquery("buyers_by_window")
+    return sa.select(*union.c)
+
+
+def in_window(at: Sql, window: Window) -> tuple[Sql, Sql]:
+    """An instant inside a window."""
+    return at >= sa.literal(window.since), at < sa.literal(window.until)
+
+
+def event_rows(scope: Scope) -> Rows:
+    """One row per event."""
+    main, conditions, slices = sliced(
+        scope, "events", events, events.c.person_id, {"events": events}
+    )
+    names = ("event_id", "person_id", "session_id", "at", "name", "item_id", "order_id")
+    return (
+        sa.select(*(events.c[n] for n in names), events.c.properties, *slices)
+        .select_from(main)
+        .where(scope.within(events.c["at"]), *conditions)
+    )
+
+
+def session_rows(scope: Scope) -> Rows:
+    """One row per visit, at its first event.
+
+    Events with a session id belong to it; others are cut after 30 idle minutes of the person. A
+    day on either side of the windows is read too, so that visits across their edges are whole.
+    """
+    main, conditions, slices = sliced(
+        scope, "sessions", events, events.c.person_id, {"events": events}
+    )
+    seen = (
+        sa.select(
+            events.c.person_id,
+            events.c.session_id,
+            events.c["at"],
+            flag(sa.or_(events.c.name.in_(PAGE_EVENTS), events.c.name.like("view%"))).label("page"),
+            flag(events.c.name == CART_EVENT).label("cart"),
+            flag(sa.or_(events.c.order_id.is_not(None), events.c.name.in_(ORDER_EVENTS))).label(
+                "buys"
+            ),
+            *slices,
+        )
+        .select_from(main)
+        .where(
+            events.c["at"] >= sa.literal(scope.since - ONE_DAY),
+            events.c["at"] < sa.literal(scope.until + ONE_DAY),
+            *conditions,
+        )
+    )
+    named = seen.where(events.c.session_id.is_not(None)).subquery("named")
+    nameless = seen.where(events.c.session_id.is_(None)).subquery("nameless")
+    visits = sa.union_all(
+        grouped_visits(named, named.c.session_id), grouped_visits(*cut_visits(nameless))
+    ).subquery("visits")
+    return sa.select(*visits.c).where(scope.within(visits.c["at"]))
+
+
+def cut_visits(seen: sa.FromClause) -> tuple[sa.FromClause, Sql]:
+    """Events with the running number of the person's visit, cut where the person was idle."""
+    second = epoch_s(seen.c["at"])
+    before = sa.func.lag(second).over(partition_by=seen.c.person_id, order_by=seen.c["at"])
+    gaps = sa.select(*seen.c, (second - before).label("gap")).subquery("gaps")
+    begins = sa.case((gaps.c.gap <= IDLE_SECONDS, 0), else_=1)
+    number = isum_over(begins, gaps)
+    cut = sa.select(*gaps.c, number.label("visit")).subquery("cut")
+    return cut, cut.c.visit
+
+
+def isum_over(value: Sql, source: sa.FromClause) -> Sql:
+    """The running sum per person; events of one instant belong together."""
+    total = sa.func.sum(value).over(partition_by=source.c.person_id, order_by=source.c["at"])
+    return sa.cast(total, sa.BigInteger)
+
+
+def grouped_visits(seen: sa.FromClause, key: Sql) -> Rows:
+    """One row per person and visit."""
+    start, end = sa.func.min(seen.c["at"]), sa.func.max(seen.c["at"])
+    carted, ordered = sa.func.max(seen.c.cart), sa.func.max(seen.c.buys)
+    slices = [sa.func.min(seen.c.slice).label("slice")] if "slice" in seen.c else []
+    seconds = epoch_s(end) - epoch_s(start)
+    return sa.select(
+        seen.c.person_id,
+        start.label("at"),
+        sa.case((icount() > 1, seconds)).label("seconds"),
+        icount().label("events"),
+        isum(seen.c.page).label("pages"),
+        carted.label("carted"),
+        ordered.label("ordered"),
+        sa.case((sa.and_(carted == 1, ordered == 0), 1), else_=0).label("abandoned"),
+        *slices,
+    ).group_by(seen.c.person_id, key)
+
+
+def active_day_rows(scope: Scope) -> Rows:
+    """One row per person and local day with an event or an order (and slice)."""
+    parts = []
+    entity = ENTITY["active_days"]
+    for table, at, more in (
+        (events, events.c["at"], ()),
+        (orders, orders.c.ordered_at, (orders.c.kind == "sale", orders.c.person_id.is_not(None))),
+    ):
+        main: sa.FromClause = table
+        values: dict[str, Sql] = {}
+        for dimension in scope.dimensions:
+            own = dimension.path(table.name) and (dimension.name, table.name) not in scope.blank
+            place = people if not own else table
+            if not own and not dimension.path("people"):
+                raise CannotAnswerError(entity, (dimension.label.lower(),))
+            if not own and main is table:
+                main = table.outerjoin(people, people.c.person_id == table.c.person_id)
+            values[dimension.name] = column_of(dimension, place.name, place)
+        day = scope.local_day(at).label("day")
+        slices = [values[scope.by.name].label("slice")] if scope.by else []
+        parts.append(
+            sa.select(table.c.person_id, day, *slices)
+            .select_from(main)
+            .where(
+                scope.within(at),
+                *more,
+                *scope.conditions(values),
+            )
+        )
+    union = sa.union(*parts).subquery("person_days")
+    return sa.select(*union.c)
+
+
+def rating_rows(scope: Scope) -> Rows:
+    """One row per rating."""
+    main: sa.FromClause = ratings
+    tables: dict[str, Any] = {}
+    if any(scope.place(ENTITY["ratings"], d) == "items" for d in scope.dimensions):
+        main = ratings.outerjoin(items, items.c.item_id == ratings.c.item_id)
+        tables["items"] = items
+    main, conditions, slices = sliced(scope, "ratings", main, ratings.c.person_id, tables)
+    score = ratings.c.score
+    return (
+        sa.select(
+            ratings.c.rating_id,
+            ratings.c.person_id,
+            ratings.c["at"],
+            ratings.c.kind,
+            score,
+            sa.case((score >= 9, 1), (score <= 6, -1), else_=0).label("nps_sign"),
+            flag(score >= 4).label("is_satisfied"),
+            *slices,
+        )
+        .select_from(main)
+        .where(scope.within(ratings.c["at"]), *conditions)
+    )
+
+
+BUILDERS: dict[str, Callable[[Scope], Rows]] = {
+    "people": people_rows,
+    "orders": order_rows,
+    "order_lines": order_line_rows,
+    "buyers": buyer_rows,
+    "events": event_rows,
+    "sessions": session_rows,
+    "active_days": active_day_rows,
+    "ratings": rating_rows,
+}
