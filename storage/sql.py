@@ -99,7 +99,7 @@ idiv = _construct(
     sa.BigInteger(),
     "idiv(a, b): integer division of integers that are not negative; null where b is 0.",
     default="({0} / NULLIF({1}, 0))",
-    duckdb="({0} // {1})",
+    duckdb="({0} // NULLIF({1}, 0))",
 )
 
 isum = _construct(
