@@ -19,7 +19,7 @@ CURRENCY = "GBP"
 #: Why a line is not taken, in the order in which the rules are tried.
 REJECTIONS = (
     ("adjustment", "an accounting adjustment, not an order"),
-    ("no price", "price is not above zero: a stock write-off, not a sale"),
+    ("no price", "the price is not above zero: a stock write-off, not a sale"),
 )
 
 
