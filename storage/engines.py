@@ -314,7 +314,6 @@ class DuckEngine(Engine):
         config: dict[str, Any] = {
             "enable_external_access": "false",
             "lock_configuration": "true",
-            "preserve_insertion_order": "false",
         }
         if int(duckdb.__version__.split(".")[0]) >= 2:
             config["storage_compatibility_version"] = "v1.5.0"
