@@ -11,6 +11,7 @@ import pytest
 
 from analytics.command import Context
 from storage.store import Store
+from tests.shop import shop_context, shop_file
 
 ENGINES = ("duckdb", "sqlite", "postgresql")
 
@@ -71,6 +72,20 @@ def ctx(store: Store) -> Context:
     """A context over the empty store, on 2026-10-10 at noon in Berlin."""
     now = dt.datetime(2026, 10, 10, 10, tzinfo=dt.UTC)
     return Context(store=store, now=now, zone=ZoneInfo("Europe/Berlin"), currency="EUR")
+
+
+@pytest.fixture(scope="session")
+def shop(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Context]:
+    """The demo shop on DuckDB, at its own clock. Shared by all tests: read only.
+
+    `dataclasses.replace(shop, store=shop.store.fork())` has a record of reads of its own.
+    """
+    cache = Path(pytestconfig.cache.mkdir("daybreak-shop"))
+    opened = Store.open(f"duckdb:///{shop_file(tmp_path_factory.mktemp('shop'), cache)}")
+    yield shop_context(opened)
+    opened.close()
 
 
 def fill(store: Store, **tables: list[dict[str, Any]]) -> None:
