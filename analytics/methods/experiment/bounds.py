@@ -9,7 +9,7 @@ information time"): a plan that draws twice the expected units still spends exac
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +53,8 @@ def bounds(
             found.append(found[-1])
             continue
         increment = obrien_fleming_spent(time, alpha) - walk.left
-        bound = CEILING
-        if increment >= SMALLEST_SPEND:
-            bound = _solve(walk, increment)
+        spendable = increment >= SMALLEST_SPEND
+        bound = root(partial(_overspent, walk, increment), 0.0, CEILING) if spendable else CEILING
         found.append(bound)
         walk.stop_beyond(bound)
     return tuple(found)
@@ -83,11 +82,9 @@ def drift_for_power(limits: Sequence[float], information: Sequence[float], power
     return root(lambda drift: sum(crossing(limits, information, drift)) - power, 0.0, 20.0)
 
 
-def _solve(walk: "_Walk", increment: float) -> float:
-    """The bound that lets exactly `increment` leave at this look."""
-    if walk.leaving(CEILING) >= increment:
-        return CEILING
-    return root(lambda bound: walk.leaving(bound) - increment, 0.0, CEILING)
+def _overspent(walk: "_Walk", increment: float, bound: float) -> float:
+    """How much more than `increment` leaves at this look with this bound."""
+    return walk.leaving(bound) - increment
 
 
 class _Walk:

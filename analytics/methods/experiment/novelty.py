@@ -46,8 +46,6 @@ def novelty(first: Comparison | Unknown, later: Comparison | Unknown) -> Novelty
         return None
     change = later.difference - first.difference
     error = math.hypot(first.standard_error, later.standard_error)
-    if error <= 0:
-        return None
     half = SINGLE_LOOK * error
     p = float(2 * special.ndtr(-abs(change) / error))
     return Novelty(first, later, change, change - half, change + half, p)

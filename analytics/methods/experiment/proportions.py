@@ -63,8 +63,8 @@ def ratio_interval(
         )
 
     at = max(math.atan(x1 / n1 / (x0 / n0)), EDGE)
-    highest = math.pi / 2 - 1e-6
-    if excess_at(highest) <= 0:
+    highest = math.pi / 2 - 1e-12
+    if at >= highest or excess_at(highest) <= 0:
         return None
     return math.tan(_end(excess_at, at, 0.0)), math.tan(_end(excess_at, at, highest))
 

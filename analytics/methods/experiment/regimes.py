@@ -2,6 +2,7 @@
 
 SingleLook: once, at the planned end. Planned: daily snapshots up to a planned end. OpenEnded: any
 number of looks for ever. Each turns a level into the normal quantile that today's interval uses.
+With several treatments each is judged at the level divided by their number (Bonferroni).
 """
 
 import math

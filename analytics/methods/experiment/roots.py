@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+TOLERANCE = 1e-13
+
 
 def root(f: Callable[[float], float], a: float, b: float) -> float:
-    """A zero of `f` between `a` and `b`, by halving until no float lies between.
+    """A zero of `f` between `a` and `b`, by halving to thirteen digits.
 
     The signs at the ends must differ (a zero at an end is returned).
     """
@@ -13,12 +15,11 @@ def root(f: Callable[[float], float], a: float, b: float) -> float:
         return a if fa == 0 else b
     if (fa > 0) == (fb > 0):
         raise ValueError(f"no sign change between {a} and {b}")
-    for _ in range(200):
-        middle = (a + b) / 2
-        if middle in (a, b) or abs(b - a) <= 1e-13 * max(1e-3, abs(middle)):
-            return middle
+    middle = (a + b) / 2
+    while abs(b - a) > TOLERANCE * max(1e-3, abs(middle)):
         if (f(middle) > 0) == (fa > 0):
             a = middle
         else:
             b = middle
-    return (a + b) / 2
+        middle = (a + b) / 2
+    return middle
