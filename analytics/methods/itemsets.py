@@ -34,7 +34,8 @@ Engine = Literal["mlxtend fpgrowth", "mlxtend apriori", "vertical bitmaps"]
 
 MOST_ITEMSETS = 200_000
 MOST_BYTES = 1 << 30
-BYTES_PER_LINE = 64  # of working memory; measured at a million baskets
+BYTES_PER_LINE = 64  # of the bitmaps' working memory; measured at a million baskets
+APRIORI_BYTES_PER_CELL = 3  # the table of yes and no, and copies of up to all of it
 
 # Up to here FP-Growth in Python is done in half a second; the bitmaps are 8 to 40 times as fast.
 SMALL_CELLS = 2_000_000  # baskets times frequent items
@@ -242,67 +243,34 @@ def frequent_itemsets(
     data and gives way to the bitmaps on larger. MiningTooLargeError says what does not fit and
     which support would.
     """
-    minimum = minimum_count(min_support, baskets.n_baskets)
-    data = _Frequent.of(baskets, minimum)
-    try:
-        if method == "apriori":
-            return _apriori(data, max_length, max_itemsets, max_bytes)
-        if method == "fpgrowth" and data.is_small:
-            with suppress(MiningTooLargeError):
-                return _fpgrowth(data, max_length, min(max_itemsets, SMALL_ITEMSETS))
-        return _vertical(data, max_length, max_itemsets, max_bytes)
-    except MiningTooLargeError as error:
-        error.feasible_support = feasible_support(
-            baskets,
-            above=min_support,
-            method=method,
-            max_length=max_length,
-            max_itemsets=max_itemsets,
-            max_bytes=max_bytes,
-        )
-        raise
+    data = _Frequent.of(baskets, minimum_count(min_support, baskets.n_baskets))
+    if method == "apriori":
+        return _apriori(data, max_length, max_itemsets, max_bytes)
+    if method == "fpgrowth" and data.is_small:
+        with suppress(MiningTooLargeError):
+            return _fpgrowth(data, max_length, min(max_itemsets, SMALL_ITEMSETS))
+    return _vertical(data, max_length, max_itemsets, max_bytes)
 
 
 def feasible_support(
     baskets: Baskets,
     *,
-    above: float,
-    method: Method = "fpgrowth",
+    min_support: float,
     max_length: int | None = None,
     max_itemsets: int = MOST_ITEMSETS,
     max_bytes: int = MOST_BYTES,
 ) -> float | None:
-    """A support above `above` that fits the limits, within a tenth of the smallest; None if none.
+    """A support from `min_support` on that stays within the limits.
 
-    Found by doubling, then halving the gap; each trial stops where it passes a limit.
+    At most a quarter above the least that keeps within `max_itemsets`. None where only fewer
+    baskets would do. Takes a few times as long as mining `max_itemsets` itemsets.
     """
-
-    def fits(minimum: int) -> bool:
-        data = _Frequent.of(baskets, minimum)
-        try:
-            if method == "apriori":
-                _check_apriori(data, max_bytes)
-            _vertical(data, max_length, max_itemsets, max_bytes)
-        except MiningTooLargeError:
-            return False
-        return True
-
-    too_low = minimum_count(above, baskets.n_baskets)
-    high = too_low
-    while True:
-        if high >= baskets.n_baskets:
-            return None
-        high = min(2 * high, baskets.n_baskets)
-        if fits(high):
-            break
-        too_low = high
-    while high - too_low > max(1, too_low // 10):
-        middle = (too_low + high) // 2
-        if fits(middle):
-            high = middle
-        else:
-            too_low = middle
-    return high / baskets.n_baskets
+    data = _Frequent.of(baskets, minimum_count(min_support, baskets.n_baskets))
+    try:
+        _vertical(data, max_length, max_itemsets, max_bytes)
+    except MiningTooLargeError as error:
+        return error.feasible_support
+    return min_support
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -356,74 +324,105 @@ class _Frequent:
         held[self.rows, self.ranks] = True
         return DataFrame(held)
 
-    def itemsets(self, blocks: "_Blocks", engine: Engine) -> Itemsets:
+    def support_of_cells(self, max_bytes: int) -> float | None:
+        """The least support whose fewer items make a table that Apriori can take; None if none."""
+        counts = self.baskets.item_counts[self.codes]
+        columns = max_bytes // (APRIORI_BYTES_PER_CELL * self.n_rows)
+        minimum = int(counts[columns]) + 1
+        return minimum / self.baskets.n_baskets if minimum <= self.baskets.n_baskets else None
+
+
+class _Found:
+    """Itemsets as they are found, in blocks of ranks of one length, within a limit.
+
+    Past the limit no itemsets are kept any more. Instead the minimum count rises, by a quarter at
+    least, until what has been found fits again: the walk ends at a minimum that would have fitted.
+    """
+
+    def __init__(self, data: _Frequent, most: int) -> None:
+        self.minimum = data.minimum
+        self.over: MiningTooLargeError | None = None
+        self._data = data
+        self._most = most
+        self._blocks: dict[int, list[tuple[Ints, Ints]]] = {}
+        self._tally = np.zeros(data.baskets.n_baskets + 1, np.int64)  # itemsets by their count
+        self._total = 0
+
+    def add(self, itemsets: Ints, counts: Ints) -> None:
+        """Also weighs the subsets that a long itemset is sure to have."""
+        length = itemsets.shape[1]
+        np.add.at(self._tally, counts, 1)
+        self._total += len(counts)
+        if len(counts) and (sure := 2**length - 1) > self._most:
+            self.limit("itemsets", sure, self._most, above=int(counts.max()))
+        elif self._total > self._most:
+            self.limit("itemsets", self._total, self._most)
+        if self.over is None:
+            self._blocks.setdefault(length, []).append((itemsets, counts))
+
+    def limit(
+        self, what: Literal["itemsets", "bytes"], needed: int, most: int, *, above: int = 0
+    ) -> None:
+        """Raise the minimum, over `above` and so far that the itemsets found are few enough."""
+        if self.over is None:
+            self.over = MiningTooLargeError(what, needed, most)
+            self._blocks.clear()
+        at_least = np.cumsum(self._tally[::-1])[::-1]  # itemsets with this count or more
+        enough = int(np.searchsorted(-at_least, -self._most))
+        self.minimum = max(self.minimum + 1 + self.minimum // 4, above + 1, enough)
+        self._total = int(at_least[self.minimum]) if self.minimum < len(at_least) else 0
+
+    def itemsets(self, engine: Engine) -> Itemsets:
+        """What was found, or MiningTooLargeError with the support that would fit."""
+        if self.over is not None:
+            if self.minimum <= self._data.baskets.n_baskets:
+                self.over.feasible_support = self.minimum / self._data.baskets.n_baskets
+            raise self.over
         return Itemsets(
-            levels=tuple(blocks.level(k, self.codes) for k in sorted(blocks.by_length)),
-            names=self.baskets.names,
-            n_baskets=self.baskets.n_baskets,
+            levels=tuple(self._level(length) for length in sorted(self._blocks)),
+            names=self._data.baskets.names,
+            n_baskets=self._data.baskets.n_baskets,
             engine=engine,
         )
 
-
-class _Blocks:
-    """Itemsets as they are found: blocks of rows of ranks, and their counts, by length."""
-
-    def __init__(self, most: int) -> None:
-        self.by_length: dict[int, list[tuple[Ints, Ints]]] = {}
-        self.most = most
-        self.found = 0
-
-    def add(self, itemsets: Ints, counts: Ints) -> None:
-        """Refuses what is too many, also by the subsets that a long itemset is sure to have."""
-        length = itemsets.shape[1]
-        self.found += len(counts)
-        if (needed := max(self.found, 2**length - 1)) > self.most:
-            raise MiningTooLargeError("itemsets", needed, self.most)
-        self.by_length.setdefault(length, []).append((itemsets, counts))
-
-    def level(self, length: int, codes: Ints) -> Level:
-        ranks, counts = (np.concatenate(part) for part in zip(*self.by_length[length], strict=True))
-        items = np.sort(codes[ranks], axis=1)
+    def _level(self, length: int) -> Level:
+        ranks, counts = (np.concatenate(part) for part in zip(*self._blocks[length], strict=True))
+        items = np.sort(self._data.codes[ranks], axis=1)
         order = np.lexsort(items.T[::-1])
         return Level(items[order], counts[order])
 
 
 def _fpgrowth(data: _Frequent, max_length: int | None, max_itemsets: int) -> Itemsets:
     """mlxtend's FP-tree, walked by mlxtend, but only as far as the limit on itemsets allows."""
-    blocks = _Blocks(max_itemsets)
+    found = _Found(data, max_itemsets)
     if data.n_rows:
         tree, _, _ = setup_fptree(data.table(), data.support)
         walk = fpg_step(tree, data.minimum, None, max_length, 0)
-        found: dict[int, list[tuple[int, list[int]]]] = {}
+        by_length: dict[int, list[tuple[int, list[int]]]] = {}
         for count, itemset in islice(walk, max_itemsets + 1):
-            found.setdefault(len(itemset), []).append((count, itemset))
-        for of_one_length in found.values():
+            by_length.setdefault(len(itemset), []).append((count, itemset))
+        for of_one_length in by_length.values():
             counts, sets = zip(*of_one_length, strict=True)
-            blocks.add(np.array(sets, np.int64), np.array(counts, np.int64))
-    return data.itemsets(blocks, "mlxtend fpgrowth")
+            found.add(np.array(sets, np.int64), np.array(counts, np.int64))
+    return found.itemsets("mlxtend fpgrowth")
 
 
 def _apriori(
     data: _Frequent, max_length: int | None, max_itemsets: int, max_bytes: int
 ) -> Itemsets:
     """mlxtend's Apriori, once the bitmaps have shown that the itemsets fit: it knows no limit."""
-    _check_apriori(data, max_bytes)
+    if (needed := APRIORI_BYTES_PER_CELL * data.cells) > max_bytes:
+        raise MiningTooLargeError("bytes", needed, max_bytes, data.support_of_cells(max_bytes))
     _vertical(data, max_length, max_itemsets, max_bytes)
-    blocks = _Blocks(max_itemsets)
+    found = _Found(data, max_itemsets)
     if data.n_rows:
-        found = apriori(data.table(), data.support, max_len=max_length, low_memory=True)
-        counts = np.rint(found["support"].to_numpy() * data.n_rows).astype(np.int64)
-        lengths = found["itemsets"].map(len).to_numpy()
+        mined = apriori(data.table(), data.support, max_len=max_length, low_memory=True)
+        counts = np.rint(mined["support"].to_numpy() * data.n_rows).astype(np.int64)
+        lengths = mined["itemsets"].map(len).to_numpy()
         for length in range(1, lengths.max() + 1):
-            sets = [list(itemset) for itemset in found["itemsets"][lengths == length]]
-            blocks.add(np.array(sets, np.int64), counts[lengths == length])
-    return data.itemsets(blocks, "mlxtend apriori")
-
-
-def _check_apriori(data: _Frequent, max_bytes: int) -> None:
-    """It keeps the table of yes and no and copies up to all of it, twice over, per candidate."""
-    if (needed := 3 * data.cells) > max_bytes:
-        raise MiningTooLargeError("bytes", needed, max_bytes)
+            sets = [list(itemset) for itemset in mined["itemsets"][lengths == length]]
+            found.add(np.array(sets, np.int64), counts[lengths == length])
+    return found.itemsets("mlxtend apriori")
 
 
 def _vertical(
@@ -432,30 +431,33 @@ def _vertical(
     """Each item in turn with the more frequent ones: pairs by counting, longer sets by bitmaps."""
     if (needed := BYTES_PER_LINE * len(data.rows)) > max_bytes:
         raise MiningTooLargeError("bytes", needed, max_bytes)
-    blocks = _Blocks(max_itemsets)
+    found = _Found(data, max_itemsets)
+    item_counts = data.baskets.item_counts[data.codes]
     longest = min(max_length or len(data.codes), len(data.codes))
-    if len(data.codes):
-        ranks = np.arange(len(data.codes))
-        blocks.add(ranks[:, None], data.baskets.item_counts[data.codes])
+    if longest:
+        found.add(np.arange(len(data.codes))[:, None], item_counts)
     for item, others, sizes in _companions(data) if longest > 1 else ():
+        if item_counts[item] < found.minimum:
+            break
         counts = np.bincount(others, minlength=item)
-        partners = np.flatnonzero(counts >= data.minimum)
+        partners = np.flatnonzero(counts >= found.minimum)
         partners = partners[np.argsort(counts[partners], kind="stable")]  # small branches first
         if longest == 2 or len(partners) < 2:
-            blocks.add(_joined([item], partners), counts[partners])
+            found.add(_joined([item], partners), counts[partners])
             continue
         words = -(-len(sizes) // 64)
-        depth = min(len(partners), max_itemsets.bit_length()) + 1  # longer sets have too many parts
-        if (needed := 8 * words * len(partners) * depth) > max_bytes:
-            raise MiningTooLargeError("bytes", needed, max_bytes)
+        depth = max_itemsets.bit_length() + 1  # no longer itemset has few enough subsets
+        while (needed := 8 * words * len(partners) * min(len(partners), depth)) > max_bytes:
+            found.limit("bytes", needed, max_bytes)
+            partners = partners[counts[partners] >= found.minimum]
         slot = np.full(item, -1)
         slot[partners] = np.arange(len(partners))
         slots = slot[others]
         kept = slots >= 0
         basket = np.repeat(np.arange(len(sizes)), sizes)[kept]
         bits = _bitmaps(slots[kept], basket, len(partners), words)
-        _grow([item], partners, counts[partners], bits, data.minimum, longest, blocks)
-    return data.itemsets(blocks, "vertical bitmaps")
+        _grow([item], partners, counts[partners], bits, longest, found)
+    return found.itemsets("vertical bitmaps")
 
 
 def _companions(data: _Frequent) -> Iterator[tuple[int, Ints, Ints]]:
@@ -480,22 +482,21 @@ def _grow(
     items: Ints,
     counts: Ints,
     bits: NDArray[np.uint64],
-    minimum: int,
     longest: int,
-    blocks: _Blocks,
+    found: _Found,
 ) -> None:
     """Depth first: `bits` has a row per item, of the baskets that hold it and all of the prefix."""
-    blocks.add(_joined(prefix, items), counts)
+    found.add(_joined(prefix, items), counts)
     if len(prefix) + 1 == longest:
         return
-    for at in range(len(items) - 1):
+    for at in (counts[:-1] >= found.minimum).nonzero()[0]:
         both = bits[at] & bits[at + 1 :]
         together = np.bitwise_count(both).sum(axis=1, dtype=np.int64)
-        kept = np.flatnonzero(together >= minimum)
+        kept = (together >= found.minimum).nonzero()[0]
         if len(kept):
             both = both[kept]
             longer = [*prefix, int(items[at])]
-            _grow(longer, items[at + 1 :][kept], together[kept], both, minimum, longest, blocks)
+            _grow(longer, items[at + 1 :][kept], together[kept], both, longest, found)
 
 
 def _joined(prefix: list[int], items: Ints) -> Ints:
