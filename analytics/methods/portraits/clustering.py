@@ -1,0 +1,275 @@
+"""Groups of people in a cloud of scaled traits: K-means, how many groups, and DBSCAN.
+
+Everything is the same for the same input: seeds are fixed, and rows come in a fixed order. Callers
+run this under one thread (`one_thread`): the default pools spin while they wait, and burn a busy
+machine's processors for nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import DBSCAN, KMeans
+from sklearn.metrics import adjusted_rand_score, davies_bouldin_score
+from sklearn.neighbors import KDTree
+from threadpoolctl import threadpool_limits
+
+Points = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+SEED = 7
+#: People on whom the groups are fitted; the rest are assigned to the nearest centre.
+FIT_ON = 50_000
+#: People on whom numbers of groups are compared: fitted, and judged by silhouette.
+COMPARE_ON = 20_000
+JUDGE_ON = 5_000
+#: Refits on resampled people behind a stability, and the least that counts as stable.
+REFITS = 8
+STABLE = 0.8
+#: A group below this share of the people, or this many, is a handful of strays, not a type.
+LEAST_SHARE = 0.02
+LEAST_GROUP = 10
+#: People there must be for each group that is looked for.
+PEOPLE_PER_GROUP = 20
+#: Two groups only part who buys much from who buys little: taken where the gap is this clear.
+#: (Kaufman and Rousseeuw 1990: 0.5 and above is a reasonable structure, below 0.25 none.)
+CLEAR = 0.5
+VAGUE = 0.25
+#: Silhouettes within this share of the best are as good as the best.
+NEAR = 0.15
+#: Rows beyond which DBSCAN's neighbour lists do not fit.
+DBSCAN_LIMIT = 50_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One number of groups: its centres (k, d), and how well it parts the people.
+
+    `silhouette` is better when higher, `davies_bouldin` when lower; `least_share` is the share of
+    the smallest group.
+    """
+
+    k: int
+    centres: Points
+    silhouette: float
+    davies_bouldin: float
+    least_share: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that was taken, its stability (ARI 0..1), and those it was chosen among."""
+
+    taken: Candidate
+    stability: float
+    among: tuple[Candidate, ...]
+
+    @property
+    def k(self) -> int:
+        """The number of groups."""
+        return self.taken.k
+
+    @property
+    def by_silhouette(self) -> int:
+        """The number of groups that the silhouette alone would take."""
+        return max(self.among, key=lambda c: (c.silhouette, -c.k)).k
+
+    @property
+    def stable(self) -> bool:
+        """Whether resampling the people leaves the groups much the same."""
+        return self.stability >= STABLE
+
+
+@dataclass(frozen=True)
+class Density:
+    """DBSCAN's groups: labels 0.. by size, -1 is noise; the radius, and who makes a core."""
+
+    labels: Labels
+    radius: float
+    neighbours: int
+
+
+def one_thread() -> threadpool_limits:
+    """Within this block the numerical libraries use one thread each."""
+    return threadpool_limits(1)
+
+
+def centres_of(points: Points, k: int, *, starts: int = 10, seed: int = SEED) -> Points:
+    """K-means (k-means++, Lloyd), the best of `starts`; centres in a fixed order."""
+    model = KMeans(k, n_init=starts, random_state=seed, algorithm="lloyd").fit(points)
+    centres: Points = model.cluster_centers_.astype(np.float32)
+    return centres[np.lexsort(centres.T[::-1])]
+
+
+def assign(points: Points, centres: Points, rows: int = 65_536) -> Labels:
+    """The nearest centre of each point; the first of equally near ones."""
+    labels = np.empty(len(points), dtype=np.int64)
+    weights = (centres * centres).sum(axis=1)
+    for start in range(0, len(points), rows):
+        chunk = points[start : start + rows]
+        labels[start : start + rows] = (weights - 2 * (chunk @ centres.T)).argmin(axis=1)
+    return labels
+
+
+def choose_k(points: Points, low: int = 2, high: int = 8) -> Choice:
+    """How many groups: the first in order of choice that resampling leaves standing.
+
+    Silhouettes within NEAR of the best are ties, which Davies-Bouldin decides. Numbers with a
+    group too small to act on are passed over, and so is 2 unless its silhouette is CLEAR. Where
+    none is stable, the most stable is taken, and its stability says so.
+    """
+    points = shuffled(points)
+    high = max(low, min(high, len(points) // PEOPLE_PER_GROUP, len(np.unique(points, axis=0)) - 1))
+    candidates = compare(points, range(low, high + 1))
+    least = max(LEAST_SHARE, LEAST_GROUP / len(points))
+    fit = [c for c in candidates if c.least_share >= least and (c.k > 2 or is_clear(c))]
+    among = tuple(fit) or candidates[:1]
+    choices = []
+    for candidate in in_order_of_choice(among):
+        choice = Choice(candidate, stability(points, candidate.k), among)
+        if choice.stable:
+            return choice
+        choices.append(choice)
+    return max(choices, key=lambda c: c.stability)
+
+
+def in_order_of_choice(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """By silhouette; those within NEAR of the best come first, by Davies-Bouldin."""
+    best = max(c.silhouette for c in candidates)
+
+    def key(c: Candidate) -> tuple[bool, float, int]:
+        tied = c.silhouette >= best - NEAR * abs(best)
+        return not tied, c.davies_bouldin if tied else -c.silhouette, c.k
+
+    return sorted(candidates, key=key)
+
+
+def shuffled(points: Points) -> Points:
+    """COMPARE_ON of the points in a random order that is always the same."""
+    order = np.random.default_rng(SEED).permutation(len(points))
+    return points[order[:COMPARE_ON]]
+
+
+def is_clear(candidate: Candidate) -> bool:
+    """Whether the groups lie well apart."""
+    return candidate.silhouette >= CLEAR
+
+
+def judge(points: Points, k: int) -> Choice:
+    """A given number of groups, judged as `choose_k` judges its own."""
+    points = shuffled(points)
+    (candidate,) = compare(points, [k])
+    return Choice(candidate, stability(points, k), (candidate,))
+
+
+def compare(points: Points, ks: Sequence[int]) -> tuple[Candidate, ...]:
+    """Each number of groups fitted on the points, and judged on the first JUDGE_ON of them."""
+    centres = [centres_of(points, k, starts=4) for k in ks]
+    labellings = [assign(points, c) for c in centres]
+    judged = points[:JUDGE_ON]
+    silhouettes = silhouettes_of(judged, [labels[:JUDGE_ON] for labels in labellings])
+    return tuple(
+        Candidate(
+            k,
+            found,
+            silhouette,
+            float(davies_bouldin_score(points, labels)) if len(set(labels)) > 1 else np.inf,
+            float(np.bincount(labels, minlength=k).min() / len(labels)),
+        )
+        for k, found, labels, silhouette in zip(ks, centres, labellings, silhouettes, strict=True)
+    )
+
+
+def silhouettes_of(points: Points, labellings: Sequence[Labels], rows: int = 512) -> list[float]:
+    """The mean silhouette (Rousseeuw 1987) of each labelling of the same points.
+
+    Distances are measured once for all labellings: their sums by group are one matrix product.
+    A group of one counts 0, and so does a labelling that has one group only.
+    """
+    n = len(points)
+    widths = [int(labels.max()) + 1 for labels in labellings]
+    starts = np.concatenate([[0], np.cumsum(widths)])
+    member = np.zeros((n, starts[-1]), dtype=np.float32)
+    for start, labels in zip(starts, labellings, strict=False):
+        member[np.arange(n), start + labels] = 1
+    sizes = member.sum(axis=0, dtype=np.float64)
+    squares = (points.astype(np.float64) ** 2).sum(axis=1)
+    totals = np.zeros(len(labellings))
+    for first in range(0, n, rows):
+        chunk = slice(first, min(first + rows, n))
+        here = np.arange(chunk.stop - first)
+        products = points[chunk].astype(np.float64) @ points.T.astype(np.float64)
+        squared = squares[chunk, None] + squares[None, :] - 2 * products
+        squared[here, here + first] = 0
+        distances = np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+        sums = (distances @ member).astype(np.float64)
+        for i, labels in enumerate(labellings):
+            block = slice(starts[i], starts[i + 1])
+            totals[i] += silhouette_sum(sums[:, block], sizes[block], labels[chunk])
+    return [float(t / n) for t in totals]
+
+
+def silhouette_sum(sums: NDArray[np.float64], sizes: NDArray[np.float64], own: Labels) -> float:
+    """Sum of silhouettes of points whose summed distances to each group are `sums` (n, k)."""
+    rows = np.arange(len(own))
+    own_size = sizes[own]
+    within = sums[rows, own] / np.maximum(own_size - 1, 1)
+    means = sums / np.where(sizes > 0, sizes, 1)
+    means[:, sizes == 0] = np.inf
+    means[rows, own] = np.inf
+    nearest = means.min(axis=1)
+    larger = np.maximum(within, nearest)
+    usable = (own_size > 1) & np.isfinite(nearest) & (larger > 0)
+    return float(((nearest - within)[usable] / larger[usable]).sum())
+
+
+def stability(points: Points, k: int, refits: int = REFITS) -> float:
+    """Mean adjusted Rand index of the groups with those of refits on resampled people, 0..1.
+
+    Agreement is measured on the first JUDGE_ON points (Hubert and Arabie 1985; bootstrap as in
+    Fang and Wang 2012).
+    """
+    points = points[:JUDGE_ON]
+    base = assign(points, centres_of(points, k))
+    agreements = []
+    for refit in range(refits):
+        rng = np.random.default_rng(SEED + refit)
+        resampled = points[rng.integers(0, len(points), len(points))]
+        centres = centres_of(resampled, k, starts=4, seed=SEED + refit)
+        agreements.append(adjusted_rand_score(base, assign(points, centres)))
+    return max(0.0, float(np.mean(agreements)))
+
+
+def dense_groups(points: Points, neighbours: int = 0) -> Density:
+    """DBSCAN with the radius at the knee of the distances to the nth neighbour.
+
+    `neighbours` (with the point itself) make a core; by default 2 % of the points, 10 at least, 40
+    at most. Raises ValueError above DBSCAN_LIMIT points.
+    """
+    if len(points) > DBSCAN_LIMIT:
+        raise ValueError(f"{len(points)} points; DBSCAN takes {DBSCAN_LIMIT}")
+    neighbours = neighbours or min(max(10, len(points) // 50), 40)
+    radius = knee_radius(points, neighbours)
+    found = DBSCAN(eps=radius, min_samples=neighbours, algorithm="kd_tree").fit(points).labels_
+    sizes = np.bincount(found[found >= 0]) if (found >= 0).any() else np.zeros(0, dtype=np.int64)
+    rank = np.empty(len(sizes), dtype=np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    labels = np.full(len(points), -1, dtype=np.int64)
+    labels[found >= 0] = rank[found[found >= 0]]
+    return Density(labels, radius, neighbours)
+
+
+def knee_radius(points: Points, neighbours: int) -> float:
+    """Where the sorted distances to the nth neighbour bend most: furthest below their chord.
+
+    The k-distance plot of Ester et al. (1996), read as in Satopää et al. (2011).
+    """
+    distances = KDTree(points).query(points, k=min(neighbours, len(points)))[0][:, -1]
+    distances = np.sort(distances)
+    low, high = float(distances[0]), float(distances[-1])
+    if high <= low:
+        return max(high, 1e-6)
+    heights = (distances - low) / (high - low)
+    along = np.linspace(0, 1, len(distances))
+    return max(float(distances[np.argmax(along - heights)]), 1e-6)
