@@ -115,7 +115,7 @@ ENTITIES = (
     ),
     Entity(
         "active_days",
-        "days on which a person visited or ordered",
+        "active days",
         ("person_id", "day"),
         ("events", "orders", "people"),
         ("events", "orders"),

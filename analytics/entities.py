@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from analytics.catalog import ENTITY, Entity
-from analytics.scope import Scope, Window, column_of
+from analytics.scope import Scope, Window, column_of, instant
 from storage.schema import events, items, order_lines, orders, people, ratings
 from storage.sql import Sql, epoch_s, icount, isum
 
@@ -90,7 +90,7 @@ def people_rows(scope: Scope) -> Rows:
     return (
         sa.select(people.c.person_id, people.c.first_seen_at.label("at"), *slices)
         .select_from(main)
-        .where(people.c.first_seen_at < sa.literal(scope.until), *conditions)
+        .where(people.c.first_seen_at < instant(scope.until), *conditions)
     )
 
 
@@ -200,7 +200,7 @@ def buyer_rows(scope: Scope) -> Rows:
             .group_by(sales.c.person_id, *slices)
             .subquery(f"bought_{window.name}")
         )
-        before = first.c.first_at < sa.literal(window.since)
+        before = first.c.first_at < instant(window.since)
         parts.append(
             sa.select(
                 sa.literal_column(str(i), sa.Integer).label("window"),
@@ -219,7 +219,7 @@ def buyer_rows(scope: Scope) -> Rows:
 
 def in_window(at: Sql, window: Window) -> tuple[Sql, Sql]:
     """An instant inside a window."""
-    return at >= sa.literal(window.since), at < sa.literal(window.until)
+    return at >= instant(window.since), at < instant(window.until)
 
 
 def event_rows(scope: Scope) -> Rows:
@@ -258,8 +258,8 @@ def session_rows(scope: Scope) -> Rows:
         )
         .select_from(main)
         .where(
-            events.c["at"] >= sa.literal(scope.since - ONE_DAY),
-            events.c["at"] < sa.literal(scope.until + ONE_DAY),
+            events.c["at"] >= instant(scope.since - ONE_DAY),
+            events.c["at"] < instant(scope.until + ONE_DAY),
             *conditions,
         )
     )

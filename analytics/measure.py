@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from analytics.catalog import ENTITY, Entity, Measure, Metric
 from analytics.entities import CannotAnswerError, rows_of
 from analytics.result import Note, Number, Value
-from analytics.scope import Scope, Window, day_number, day_of, days_before, start_of_day
+from analytics.scope import Scope, Window, day_number, day_of, days_before, instant, start_of_day
 from analytics.words import date_words, listed
 from storage.schema import EPOCH, events, order_lines, orders, people, ratings
 from storage.sql import Sql, isum, json_text
@@ -158,11 +158,11 @@ def reached(measure: Measure, rows: sa.FromClause, scope: Scope, number: int) ->
             start: Sql = sa.literal_column(str(day_number(first_day(measure, window))))
             return sa.and_(rows.c.day >= start, rows.c.day < until)
         case "at":
-            before_end = rows.c["at"] < sa.literal(window.until)
+            before_end = rows.c["at"] < instant(window.until)
             if measure.reach == "ever":
                 return before_end
             since = start_of_day(first_day(measure, window), scope.zone)
-            return sa.and_(rows.c["at"] >= sa.literal(since), before_end)
+            return sa.and_(rows.c["at"] >= instant(since), before_end)
 
 
 def first_day(measure: Measure, window: Window) -> dt.date:
@@ -239,7 +239,7 @@ def per_person(
 
 def read(store: Store, scope: Scope, metrics: Sequence[Metric], spans: Spans) -> list[Reading]:
     """Each metric in each window, unsliced."""
-    found, refused = gather(store, scope.slicing(None), metrics)
+    found, refused = gather(store, scope.slicing(None), metrics, spans)
     whole = found.get((), {})
     return [reading(m, scope, whole, whole, spans, refused) for m in metrics]
 
@@ -248,7 +248,7 @@ def read_slices(
     store: Store, scope: Scope, metrics: Sequence[Metric], spans: Spans
 ) -> dict[Value, list[Reading]]:
     """Each metric in each window, per value of `scope.by` (None: where it is unknown)."""
-    found, refused = gather(store, scope, metrics)
+    found, refused = gather(store, scope, metrics, spans)
     return readings_by_slice(scope, metrics, spans, found, refused)
 
 
@@ -273,7 +273,9 @@ def readings_by_slice(
     }
 
 
-def gather(store: Store, scope: Scope, metrics: Sequence[Metric]) -> tuple[Slices, dict[str, str]]:
+def gather(
+    store: Store, scope: Scope, metrics: Sequence[Metric], spans: Spans
+) -> tuple[Slices, dict[str, str]]:
     """All quantities the metrics need, one query per entity, and why an entity can't answer."""
     by_entity: dict[str, list[Measure]] = {}
     for measure in (m for metric in metrics for m in metric.measures):
@@ -281,12 +283,12 @@ def gather(store: Store, scope: Scope, metrics: Sequence[Metric]) -> tuple[Slice
     found: Slices = {}
     refused: dict[str, str] = {}
     for entity, measures in by_entity.items():
+        if span_of(ENTITY[entity], spans) is None:
+            continue
         try:
             slices = quantities(store, scope, measures)
         except CannotAnswerError as error:
-            refused[entity] = (
-                f"The {error.entity.label} do not know the {listed(error.dimensions)}."
-            )
+            refused[entity] = f"Not told apart by {listed(error.dimensions)}."
             continue
         for key, values in slices.items():
             found.setdefault(key, {}).update(values)
@@ -345,10 +347,10 @@ def why_unknown(metric: Metric, window: Window, spans: Spans, refused: dict[str,
             return (
                 f"No {' or '.join(entity.needs) if entity.needs_any else entity.label} are loaded."
             )
-        tables = " and ".join(entity.needs[:1]).replace("_", " ")
+        tables = "data" if entity.needs_any or entity.name == "people" else entity.needs[0]
         if window.end <= span.first:
             return f"The {tables} begin on {date_words(span.first)}."
-        if window.start > span.last and measure.reach != "ever":
+        if window.start > span.last:
             return f"The {tables} end on {date_words(span.last)}."
         if isinstance(measure.reach, int) and first_day(measure, window) < span.first:
             return f"It takes {measure.reach} days; the {tables} begin on {date_words(span.first)}."
@@ -376,26 +378,32 @@ def note_of(metric: Metric, notes: list[str], samples: list[int | None]) -> str:
 
 def coverage_notes(scope: Scope, spans: Spans, tables: Sequence[str]) -> list[Note]:
     """Warnings where the data cover a window in part or not at all; the earlier window first."""
-    notes: list[Note] = []
+    found = {t: spans[t] for t in tables if t in spans}
+    if not found:
+        return []
+    together = Span(min(s.first for s in found.values()), max(s.last for s in found.values()))
     names = ["this period", "the period before", *(w.name for w in scope.windows[2:])]
-    for name, window in sorted(
-        zip(names, scope.windows, strict=False), key=lambda pair: pair[1].start
-    ):
-        for table in tables:
-            span = spans.get(table)
-            if span is None:
-                continue
-            covered = span.days_in(window)
-            begins, ends = (
-                f"The {table} begin on {date_words(span.first)}",
-                f"The {table} end on {date_words(span.last)}",
+    windows = sorted(zip(names, scope.windows, strict=False), key=lambda pair: pair[1].start)
+    notes: list[Note] = []
+    for name, window in windows:
+        if not together.days_in(window):
+            notes.append(
+                Note(f"{limit('data', together, window)}: nothing is known of {name}.", "warning")
             )
-            if not covered:
-                text = begins if window.end <= span.first else ends
-                notes.append(Note(f"{text}: nothing is known of {name}.", "warning"))
-            elif covered < window.days and window.start > EPOCH.date():
-                text = begins if window.start < span.first else ends
-                notes.append(
-                    Note(f"{text}: only {covered} of the {window.days} days of {name}.", "warning")
-                )
-    return list(dict.fromkeys(notes))
+            continue
+        if all(span == together for span in found.values()):
+            found = {"data": together}
+        for table, span in found.items():
+            covered = span.days_in(window)
+            if covered < window.days:
+                what = f"only {covered} of the {window.days} days of {name} are known"
+                what = what if covered else f"nothing of them is known in {name}"
+                notes.append(Note(f"{limit(table, span, window)}: {what}.", "warning"))
+    return notes
+
+
+def limit(what: str, span: Span, window: Window) -> str:
+    """Which end of the data a window crosses."""
+    if window.start < span.first:
+        return f"The {what} begin on {date_words(span.first)}"
+    return f"The {what} end on {date_words(span.last)}"

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from analytics.catalog import Catalog, Dimension, Entity, folded
 from analytics.errors import UnknownNameError
 from analytics.period import Period
-from storage.schema import EPOCH, metadata
+from storage.schema import EPOCH, Instant, metadata
 from storage.sql import Sql, epoch_s, idiv, json_text, local_day
 from storage.store import Store
 
@@ -94,6 +94,11 @@ def instants(period: Period, zone: ZoneInfo) -> tuple[dt.datetime, dt.datetime]:
     return start_of_day(period.start, zone), start_of_day(period.end, zone)
 
 
+def instant(at: dt.datetime) -> Sql:
+    """A naive UTC instant inside a query, as the engine keeps instants."""
+    return sa.literal(at, Instant)
+
+
 def day_number(day: dt.date) -> int:
     """Days since 1970-01-01: how queries count days."""
     return (day - EPOCH.date()).days
@@ -111,19 +116,16 @@ def days_before(day: dt.date, days: int) -> dt.date:
 
 def in_words(period: Period) -> str:
     """The period inside a sentence: `in the last 30 days`, `last week`, `in 2026-10`."""
-    first = period.words.split()[0]
-    if first in ("today", "yesterday", "since", "all", "this"):
+    first, *rest = period.words.split()
+    if period.is_all_time:
+        return "over all time"
+    if first in ("today", "yesterday", "since", "this"):
         return period.words
     if first == "last":
-        counted = len(period.words.split()) > 2
-        return f"in the {period.words}" if counted else period.words
-    return (
-        f"in {period.words}"
-        if period.span != "days"
-        else f"on {period.words}"
-        if (period.days == 1)
-        else f"from {period.start} to {period.last_day}"
-    )
+        return f"in the {period.words}" if len(rest) > 1 else period.words
+    if period.span != "days":
+        return f"in {period.words}"
+    return f"on {period.words}" if period.days == 1 else f"from {period.start} to {period.last_day}"
 
 
 def previous_in_words(period: Period) -> str:
@@ -215,7 +217,7 @@ class Scope:
 
     def within(self, column: Sql) -> Sql:
         """An instant inside the span of all windows."""
-        return sa.and_(column >= sa.literal(self.since), column < sa.literal(self.until))
+        return sa.and_(column >= instant(self.since), column < instant(self.until))
 
     def conditions(self, values: dict[str, Sql]) -> list[Sql]:
         """The filters as conditions; `values` has an expression per dimension's name."""
@@ -234,7 +236,7 @@ class Scope:
         offset: Sql = sa.literal_column(str(first))
         if later:
             offset = sa.case(
-                *((at >= sa.literal(a), sa.literal_column(str(o))) for a, o in later),
+                *((at >= instant(a), sa.literal_column(str(o))) for a, o in later),
                 else_=offset,
             )
         return idiv(epoch_s(at) + offset, sa.literal_column("86400"))  # type: ignore[no-any-return]

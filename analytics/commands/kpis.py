@@ -90,8 +90,10 @@ def compared(period: Period, spans: Spans) -> list[tuple[str, Period]]:
 
 def caveats(period: Period, scope: Scope, spans: Spans, ctx: Context) -> list[Part]:
     """What to know before the numbers: what the data do not cover, and that today runs on."""
+    if period.is_all_time:
+        return []
     notes: list[Part] = list(coverage_notes(scope, spans, ("orders", "events")))
-    if period.end > ctx.today and not period.is_all_time:
+    if period.start <= ctx.today < period.end:
         notes.append(Note("Today is not over: its numbers still grow."))
     return notes
 
@@ -237,8 +239,8 @@ def sliced_result(
     slices = readings_by_slice(scope, metrics, spans, found, refused)
     known = [m for i, m in enumerate(metrics) if any(r[i].now is not None for r in slices.values())]
     if not known:
-        why = next((r[0].note for r in slices.values() if r[0].note), "")
-        why = why or next(iter(refused.values()), "Nothing happened in this period.")
+        reasons = [n.text for n in notes if isinstance(n, Note)] + list(refused.values())
+        why = reasons[-1] if reasons else "Nothing happened in this period."
         raise NotEnoughDataError(f"Nothing can be said by {by.label.lower()}. {why}")
     rank, place = known[0], metrics.index(known[0])
     order = sorted(
