@@ -7,6 +7,8 @@ everywhere:
   integer arithmetic.
 * Integers are divided by `idiv` only, sums of integers are `isum`, other sums `dsum`, rows are
   counted by `icount`: no engine's own wide or unsigned type comes back.
+* What is grouped or ordered by is the same object as what is selected, or its label: two equal
+  expressions with bound values are different texts to the engine.
 * Seconds are floored, never cast: some engines round.
 * `lag` and `lead` take their default as an argument of the column's type; outer joins are
   coalesced.

@@ -129,9 +129,7 @@ def test_a_file_of_another_kind_is_refused_and_kept(engine: str, tmp_path: Path)
     assert path.read_text().startswith("I am a letter")
 
 
-def test_a_wrong_password_and_a_missing_database_are_refused(
-    postgres_url: str, new_database: Any
-) -> None:
+def test_a_missing_database_is_refused(postgres_url: str) -> None:
     with pytest.raises(StoreUnavailableError, match="can't be reached") as caught:
         open_engine(postgres_url.replace("/postgres?", "/no_such_database?"))
     assert "database" in caught.value.hint
@@ -702,3 +700,20 @@ def most_active(shop: dict[str, list[dict[str, Any]]]) -> int:
     """The most people active in 7 days that end on a day with activity."""
     pairs = {((e["at"] - EPOCH).days, e["person_id"]) for e in shop["events"]}
     return max(len({p for d, p in pairs if day - 7 < d <= day}) for day, _ in pairs)
+
+
+def test_an_instant_that_the_statement_gives_no_type_compares_as_one(store: Store) -> None:
+    fill(
+        store,
+        orders=[
+            {"order_id": "1", "ordered_at": at, "kind": "sale", "amount_cents": 1}
+            for at in [dt.datetime(2026, 3, 1)]
+        ],
+    )
+    inner = sa.select(orders.c.ordered_at.label("at")).subquery()
+    late = sa.case((inner.c["at"] >= sa.literal(dt.datetime(2026, 2, 1)), 1), else_=0)
+    early = sa.case((inner.c["at"] < sa.literal(dt.datetime(2026, 2, 1)), 1), else_=0)
+    assert store.row(sa.select(late.label("late"), early.label("early"))) == {
+        "late": 1,
+        "early": 0,
+    }

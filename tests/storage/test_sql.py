@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,20 @@ def test_a_list_of_instants_is_compared_as_instants(clocked: Store) -> None:
         sa.select(events.c.event_id).where(events.c.at.in_(wanted)).order_by(events.c.event_id)
     ) == ["0", "4"]
     assert clocked.column(sa.select(events.c.event_id).where(events.c.at.in_([]))) == []
+
+
+def test_an_expression_with_bound_values_can_be_grouped_by(store: Store) -> None:
+    """As long as it is the same object: two equal ones have two values, and engines refuse that."""
+    fill(store, orders=[sale(str(i), i) for i in range(50)])
+    for expression, by_hand in (
+        (sql.bucket(orders.c.order_id, 3), lambda i: py_bucket(str(i), 3)),
+        (sql.idiv(orders.c.amount_cents, 20), lambda i: i // 20),
+        (sql.local_day(orders.c.ordered_at, "Europe/Berlin"), lambda _: 0),
+    ):
+        counted = sa.select(expression.label("k"), sql.icount().label("n"))
+        found = store.rows(counted.group_by(expression).order_by(expression))
+        want = Counter(by_hand(i) for i in range(50))
+        assert [(r["k"], r["n"]) for r in found] == sorted(want.items())
 
 
 FRACTIONS = {"lowest": 0.0, "p10": 0.1, "median": 0.5, "p95": 0.95, "highest": 1.0}

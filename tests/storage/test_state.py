@@ -390,8 +390,8 @@ def test_a_file_of_another_kind_is_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_text().startswith("I am a letter")
 
 
-def test_a_server_that_goes_away_is_said_to_be_unreachable(new_database: Any) -> None:
-    """And a connection that it ended is replaced unseen."""
+def test_a_connection_that_the_server_ended_is_replaced_unseen(new_database: Any) -> None:
+    """Such as by a restart."""
     url = new_database()
     state, other = State.open(url), State.open(url)
     end = sa.text(
