@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.base import Executable
 
-from storage.schema import EPOCH, Instant, metadata
+from storage.schema import EPOCH, Instant, instant_us, metadata
 from storage.sql import DuckDialect
 
 Statement = Executable | sa.ClauseElement
@@ -451,6 +451,24 @@ def missing_table(error: Exception) -> StoreUnavailableError:
 # --- SQLite -------------------------------------------------------------------------------------
 
 
+class _Microseconds(sa.DateTime):
+    """A bound instant as SQLite keeps it, also where the statement gave it no type of ours."""
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:  # noqa: ARG002
+        """Integer microseconds; null stays null."""
+        return lambda at: None if at is None else instant_us(at)
+
+
+class _SqliteDialect(sqlite_dialect.dialect):  # type: ignore[misc, valid-type]
+    """SQLite with instants as integers: as texts they would compare as greater than any number."""
+
+    supports_statement_cache = True
+    colspecs: ClassVar[dict[Any, Any]] = {
+        **sqlite_dialect.dialect.colspecs,
+        sa.DateTime: _Microseconds,
+    }
+
+
 class SqliteEngine(Engine):
     """SQLite: a connection per running query, our own functions for zones, JSON and hashing."""
 
@@ -458,7 +476,7 @@ class SqliteEngine(Engine):
 
     def __init__(self, path: str) -> None:
         """Open or create the file (write-ahead log)."""
-        self.dialect = sqlite_dialect.dialect(paramstyle="qmark")
+        self.dialect = _SqliteDialect(paramstyle="qmark")
         self.path = path
         if path == ":memory:":
             # a connection of its own would see an empty database: all take turns with one

@@ -1,0 +1,439 @@
+"""rules: what is bought together, and how sure that is."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any, ClassVar, Literal
+
+import sqlalchemy as sa
+from pandas import DataFrame
+
+from analytics.catalog import ENTITY
+from analytics.command import Command, Context, says
+from analytics.entities import order_line_rows
+from analytics.errors import NotEnoughDataError, TooLargeError, UnknownNameError
+from analytics.methods.itemsets import (
+    Baskets,
+    Itemsets,
+    MiningTooLargeError,
+    frequent_itemsets,
+    minimum_count,
+)
+from analytics.methods.rules import (
+    association_rules,
+    candidate_rules,
+    fold_mirrors,
+    in_words,
+    order_for_people,
+    significance,
+    stable_in_halves,
+)
+from analytics.period import Period
+from analytics.result import Chart, Column, Note, Part, Result, Series, Table
+from analytics.scope import Filters, Scope, in_quotes, scope_of
+from analytics.scope import in_words as period_in_words
+from analytics.words import counted, decimal_words, listed, share_words
+from storage.schema import items
+from storage.sql import bucket, icount
+
+#: A rule must stand on so many orders, and on so large a share of them, where nothing is said.
+LEAST_ORDERS = 20
+USUAL_SUPPORT = 0.01
+
+#: Fewer orders than this answer nothing.
+LEAST_BASKETS = 50
+
+#: More lines than this are sampled by orders.
+MOST_LINES = 15_000_000
+BUCKETS = 1_000
+
+#: Among the rules shown, this share may be chance (Benjamini and Hochberg).
+FALSE_DISCOVERY_RATE = 0.05
+
+MOST_ROWS = 200
+CHARTED_RULES = 10
+MOST_NAMED_ITEMS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules(Command):
+    """What is bought together: "who buys A also buys B".
+
+    Association rules over the orders of a period, by FP-Growth or Apriori. Support is the share of
+    all orders that hold both sides, confidence the share of A's orders that hold B too, lift how
+    many times as often they meet as by chance. Mirrors and redundant rules are folded, what may be
+    chance is left out, and a rule that holds in both halves of the period is marked as stable.
+    """
+
+    examples: ClassVar = (
+        "rules last 90 days",
+        "rules for category bags",
+        "rules for category bags by apriori min-support 2%",
+    )
+    aliases: ClassVar = ("associations", "basket")
+
+    period: Period = says("last 90 days", help="the days whose orders to look at")
+    where: Filters = says(
+        Filters(), help="only items of a category, only orders from a country, ..."
+    )
+    item: str | None = says(
+        None, words=("with item", "item"), help="only rules that hold this item (or these words)"
+    )
+    method: Literal["fpgrowth", "apriori"] = says(
+        "fpgrowth", after_by=True, help="how itemsets are found; both find the same"
+    )
+    min_support: float | None = says(
+        None, unit="share", low=0.00001, high=1, help="the least share of all orders (default: "
+        "1 %, and 20 orders)",
+    )  # fmt: skip
+    min_confidence: float = says(
+        0.2, unit="share", low=0, high=1, help="the least share of A's orders that hold B"
+    )
+    min_lift: float = says(1.2, unit="number", low=0, help="how many times as often as by chance")
+
+    def run(self, ctx: Context) -> Result:
+        """Mine, test, fold, order, and say."""
+        scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("now", self.period)], self.where)
+        named = named_items(ctx, self.item) if self.item else {}
+        market = size_up(ctx, scope)
+        if market.baskets < LEAST_BASKETS:
+            raise NotEnoughDataError(
+                f"Only {counted(market.baskets, 'order')} {period_in_words(self.period)}; rules "
+                f"need {LEAST_BASKETS}.",
+                hint="Ask for a longer period.",
+            )
+        support = self.min_support or max(USUAL_SUPPORT, LEAST_ORDERS / market.baskets)
+        lines = order_items(ctx, scope, market, minimum_count(min(support, 1), market.baskets))
+        baskets = Baskets.from_lines(lines, n_baskets=market.baskets)
+        found, support, raised = self.mine(baskets, min(support, 1))
+        rules, tested = self.rules_of(found)
+        if named:
+            involved = set(named)
+            holds = [
+                bool(involved & (a | c))
+                for a, c in zip(rules["antecedents"], rules["consequents"], strict=True)
+            ]
+            rules = rules[holds].reset_index(drop=True)
+        folded = fold_mirrors(rules)
+        tested_rules = significance(folded.rules, market.baskets, tested=max(tested, len(rules)))
+        sure = tested_rules[tested_rules["q"] <= FALSE_DISCOVERY_RATE].reset_index(drop=True)
+        notes = self.notes(
+            market, scope, found, support, raised, folded.redundant + folded.mirrors,
+            chance=len(tested_rules) - len(sure),
+        )  # fmt: skip
+        if sure.empty:
+            return self.nothing(notes, support, market, scope)
+        ordered = order_for_people(sure)
+        halves = [
+            Baskets.from_lines(lines[lines["late"] == late], n_baskets=n)
+            for late, n in enumerate(market.halves)
+        ]
+        shown = stable_in_halves(ordered.head(MOST_ROWS), *halves)
+        names = names_of(ctx, shown)
+        return self.result(shown, len(ordered), names, notes, scope)
+
+    def mine(self, baskets: Baskets, support: float) -> tuple[Itemsets, float, bool]:
+        """The itemsets, the support they were found at, and whether it had to be raised.
+
+        A support that was asked for is never changed: TooLargeError says which one fits.
+        """
+        try:
+            found = frequent_itemsets(baskets, min_support=support, method=self.method)
+        except MiningTooLargeError as error:
+            if self.min_support is not None or error.feasible_support is None:
+                raise too_large(error, self.method) from error
+            support = error.feasible_support
+            found = frequent_itemsets(baskets, min_support=support, method=self.method)
+            return found, support, True
+        return found, support, False
+
+    def rules_of(self, found: Itemsets) -> tuple[DataFrame, int]:
+        """The rules above the thresholds, and how many were looked at."""
+        try:
+            rules = association_rules(
+                found,
+                min_confidence=self.min_confidence,
+                min_lift=self.min_lift,
+                single_consequent=True,
+            )
+        except MiningTooLargeError as error:
+            raise too_large(error, self.method) from error
+        return rules, candidate_rules(found, single_consequent=True)
+
+    def notes(
+        self,
+        market: "Market",
+        scope: Scope,
+        found: Itemsets,
+        support: float,
+        raised: bool,
+        folded: int,
+        *,
+        chance: int,
+    ) -> list[Part]:
+        """What to know: the sample, the thresholds, what was left out."""
+        notes: list[Part] = []
+        if market.sampled < 1:
+            notes.append(
+                Note(
+                    f"Too many orders for this machine: these are from a stable sample of "
+                    f"{share_words(market.sampled)} of them.",
+                    "warning",
+                )
+            )
+        if raised:
+            notes.append(
+                Note(f"The least support was raised to {share_words(support)} to fit.", "warning")
+            )
+        orders = counted(minimum_count(support, market.baskets), "order")
+        notes.append(
+            Note(
+                f"Found in {counted(market.baskets, 'order')} by {found.engine}: "
+                f"{counted(len(found), 'itemset')} in at least {orders} "
+                f"({share_words(support)}); confidence from {share_words(self.min_confidence)}, "
+                f"lift from {decimal_words(self.min_lift)}."
+            )
+        )
+        left_out = [f"{counted(folded, 'mirror or redundant rule')} folded"] * (folded > 0)
+        left_out += [f"{counted(chance, 'rule')} that may be chance left out"] * (chance > 0)
+        if left_out:
+            notes.append(Note(f"{listed(left_out)}."))
+        if item_filters(scope):
+            notes.append(Note("Both sides are of the category; the orders counted are all orders."))
+        return notes
+
+    def nothing(self, notes: list[Part], support: float, market: "Market", scope: Scope) -> Result:
+        """No rule passed: say which threshold to lower."""
+        least = LEAST_ORDERS / market.baskets / 2
+        lower = max(support / 2, least) if support > least else support / 2
+        ask = f"rules {self.period.words} {scope.filters.said()} min-support {lower:.3g} min-lift 1"
+        return Result(
+            "Rules",
+            f"No rule stands out {period_in_words(self.period)}: nothing is bought together in "
+            f"at least {share_words(support)} of orders more often than by chance.",
+            (Note("Lower min-support or min-confidence, or ask for a longer period."), *notes),
+            (" ".join(ask.split()),),
+        )
+
+    def result(
+        self,
+        shown: DataFrame,
+        total: int,
+        names: dict[str, str],
+        notes: list[Part],
+        scope: Scope,
+    ) -> Result:
+        """Table, chart and the strongest rule in a sentence."""
+        records = [record(row, names) for row in shown.to_dict("records")]
+        best = records[0]
+        title = ", ".join(t for t in ("Rules", self.period.words, scope.filters.words()) if t)
+        said = scope.filters.said()
+        first_item = min(map(str, shown.iloc[0]["antecedents"]))
+        follow_ups = [
+            f"rules with item {in_quotes(names.get(first_item, first_item))} {self.period.words}",
+            f"kpis {self.period.words} {said}",
+            f"segment {self.period.words}",
+        ]
+        return Result(
+            title,
+            f"Who buys {best['antecedents']} also buys {best['consequents']} in "
+            f"{share_words(best['confidence'])} of orders, {decimal_words(round(best['lift'], 1))} "
+            f"times as often as by chance: offer them together. {counted(total, 'rule')} in all.",
+            (
+                Table.of(
+                    title,
+                    COLUMNS,
+                    records,
+                    of_rows=total if total > len(records) else None,
+                ),
+                strongest_chart(records),
+                *notes,
+            ),
+            tuple(" ".join(f.split()) for f in follow_ups),
+        )
+
+
+COLUMNS = (
+    Column("antecedents", "Who buys"),
+    Column("consequents", "also buys"),
+    Column("count", "Orders with both", "count"),
+    Column("support", "Support", "share"),
+    Column("confidence", "Confidence", "share"),
+    Column("lift", "Lift", "times"),
+    Column("extra_baskets", "Beyond chance", "count"),
+    Column("reverse_confidence", "Other way round", "share"),
+    Column("stable", "Stable", "flag"),
+)
+
+
+@dataclass(frozen=True)
+class Market:
+    """The orders that a question is about: how many, and how many in each half of the period."""
+
+    halves: tuple[int, int]
+    middle: dt.datetime
+    sampled: float
+
+    @property
+    def baskets(self) -> int:
+        """Orders with at least one product, in the sample."""
+        return sum(self.halves)
+
+
+def item_filters(scope: Scope) -> tuple[str, ...]:
+    """The filters that narrow the items of an order rather than the orders."""
+    return tuple(
+        f.dimension
+        for f in scope.filters
+        if scope.place(ENTITY["order_lines"], scope.catalog.dimension(f.dimension)) == "items"
+    )
+
+
+def sold_lines(scope: Scope) -> sa.Subquery:
+    """One row per sold product line of the scope."""
+    rows = order_line_rows(scope).subquery("lines")
+    chosen = sa.select(rows).where(rows.c.kind == "sale", rows.c.is_product == 1)
+    return chosen.subquery("sold")
+
+
+def size_up(ctx: Context, scope: Scope) -> Market:
+    """Count the orders in each half of the period; decide whether to sample."""
+    period_orders = replace(
+        scope,
+        filters=Filters(tuple(f for f in scope.filters if f.dimension not in item_filters(scope))),
+    )
+    sold = sold_lines(period_orders)
+    middle = middle_of(ctx, scope, sold)
+    late = sa.case((sold.c.at >= sa.literal(middle), 1), else_=0).label("late")
+    counted_orders = sa.select(
+        late, sa.func.count(sa.distinct(sold.c.order_id)).label("orders"), icount().label("rows")
+    ).group_by(late)
+    found = {r["late"]: r for r in ctx.store.rows(counted_orders)}
+    rows = sum(r["rows"] for r in found.values())
+    share = min(1.0, MOST_LINES / rows) if rows else 1.0
+    buckets = max(1, int(share * BUCKETS))
+    orders = [found[h]["orders"] if h in found else 0 for h in (0, 1)]
+    if buckets < BUCKETS:
+        sampled = counted_orders.where(bucket(sold.c.order_id, BUCKETS) < buckets)
+        again = {r["late"]: r["orders"] for r in ctx.store.rows(sampled)}
+        orders = [again.get(h, 0) for h in (0, 1)]
+    return Market((orders[0], orders[1]), middle, buckets / BUCKETS)
+
+
+def middle_of(ctx: Context, scope: Scope, sold: sa.Subquery) -> dt.datetime:
+    """The instant that parts the period in halves; of all time, the middle of the orders."""
+    since, until = scope.since, scope.until
+    if until - since > dt.timedelta(days=3660):
+        span = sa.select(
+            sa.func.min(sold.c.at).label("first"), sa.func.max(sold.c.at).label("last")
+        )
+        row = ctx.store.row(span)
+        since, until = row["first"] or since, row["last"] or until
+    return since + (until - since) / 2
+
+
+def order_items(ctx: Context, scope: Scope, market: Market, least: int) -> DataFrame:
+    """`basket`, `item` and `late` of each product line whose item is in at least `least` orders."""
+    sold = sold_lines(scope)
+    late = sa.case((sold.c.at >= sa.literal(market.middle), 1), else_=0).label("late")
+    pairs = sa.select(sold.c.order_id, sold.c.item_id, late).distinct()
+    if market.sampled < 1:
+        pairs = pairs.where(bucket(sold.c.order_id, BUCKETS) < round(market.sampled * BUCKETS))
+    bought = pairs.cte("bought")
+    often = (
+        sa.select(bought.c.item_id)
+        .group_by(bought.c.item_id)
+        .having(icount() >= least)
+        .subquery("often")
+    )
+    return ctx.store.frame(
+        sa.select(
+            bought.c.order_id.label("basket"), bought.c.item_id.label("item"), bought.c.late
+        ).join_from(bought, often, bought.c.item_id == often.c.item_id)
+    )
+
+
+def too_large(error: MiningTooLargeError, method: str) -> TooLargeError:
+    """What does not fit, and what to say instead."""
+    what = {"itemsets": "itemsets", "bytes": "memory", "rules": "rules"}[error.what]
+    fits = error.feasible_support
+    if fits is None:
+        hint = "Say a larger min-support or a category."
+        if method == "apriori":
+            hint = "Say a larger min-support, or leave out `by apriori`: FP-Growth needs less."
+    else:
+        hint = f"min-support {fits * 100:.4g}% fits."
+    return TooLargeError(f"That asks for more {what} than this machine may take.", hint=hint)
+
+
+def named_items(ctx: Context, said: str) -> dict[str, str]:
+    """The items that are meant: the exact name or id, else all names that hold every word."""
+    rows = ctx.store.rows(sa.select(items.c.item_id, items.c.name))
+    wanted = said.casefold().split()
+    exact = {
+        r["item_id"]: r["name"] or r["item_id"]
+        for r in rows
+        if said.casefold() in ((r["name"] or "").casefold(), r["item_id"].casefold())
+    }
+    if exact:
+        return exact
+    holding = {
+        r["item_id"]: r["name"]
+        for r in rows
+        if r["name"] and all(w in r["name"].casefold() for w in wanted)
+    }
+    if not holding:
+        names = {r["name"].casefold(): r["name"] for r in rows if r["name"]}
+        near = get_close_matches(said.casefold(), list(names), 3, cutoff=0.5)
+        raise UnknownNameError("item", said, [names[n] for n in near])
+    if len(holding) > MOST_NAMED_ITEMS:
+        raise UnknownNameError(
+            f"one item among {len(holding)} whose names hold", said, sorted(holding.values())[:3]
+        )
+    return holding
+
+
+def names_of(ctx: Context, rules: DataFrame) -> dict[str, str]:
+    """Item id -> the name to show; where two items share a name, the id stands behind it."""
+    ids = sorted(
+        {str(i) for side in ("antecedents", "consequents") for s in rules[side] for i in s}
+    )
+    found = {
+        r["item_id"]: r["name"] or r["item_id"]
+        for r in ctx.store.rows(
+            sa.select(items.c.item_id, items.c.name).where(items.c.item_id.in_(ids))
+        )
+    }
+    names = {i: found.get(i, i) for i in ids}
+    shared = [n for n in set(names.values()) if list(names.values()).count(n) > 1]
+    return {i: f"{n} ({i})" if n in shared else n for i, n in names.items()}
+
+
+def record(row: dict[Any, Any], names: dict[str, str]) -> dict[str, Any]:
+    """A rule as a row of the table."""
+    return {
+        **row,
+        "antecedents": together(row["antecedents"], names),
+        "consequents": together(row["consequents"], names),
+        "extra_baskets": round(row["extra_baskets"]),
+        "stable": bool(row["stable"]),
+    }
+
+
+def together(side: frozenset[Any], names: dict[str, str]) -> str:
+    """The items of a side by name."""
+    return " + ".join(sorted(names[i] for i in in_words(side)))
+
+
+def strongest_chart(records: Sequence[dict[str, Any]]) -> Chart:
+    """The first rules' lift as bars."""
+    top = records[:CHARTED_RULES]
+    labels = tuple(f"{r['antecedents']} → {r['consequents']}" for r in top)
+    return Chart(
+        "Strongest rules: times as often as by chance",
+        "bar",
+        labels,
+        (Series("lift", tuple(float(r["lift"]) for r in top)),),
+        "times",
+    )
