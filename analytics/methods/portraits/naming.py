@@ -255,7 +255,7 @@ def name_of(standing: Standing) -> tuple[str, str]:
     times = "one-time" if standing.one_time >= ONE_TIME else "occasional"
     words = {
         "Quiet": "Lapsed" if lapsed else "Quiet",
-        "quiet": "not back for long" if lapsed else "not lately",
+        "quiet": "no order for long" if lapsed else "no order lately",
         "New": "New" if standing.new is not None and standing.new >= NEW else "Recent",
         "times": times,
         "Times": times.capitalize(),
