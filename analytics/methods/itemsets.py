@@ -341,7 +341,7 @@ class _Found:
 
     def __init__(self, data: _Frequent, most: int) -> None:
         self.minimum = data.minimum
-        self.over: MiningTooLargeError | None = None
+        self._over: MiningTooLargeError | None = None
         self._data = data
         self._most = most
         self._blocks: dict[int, list[tuple[Ints, Ints]]] = {}
@@ -354,18 +354,16 @@ class _Found:
         np.add.at(self._tally, counts, 1)
         self._total += len(counts)
         if len(counts) and (sure := 2**length - 1) > self._most:
-            self.limit("itemsets", sure, self._most, above=int(counts.max()))
+            self._raise_minimum(sure, above=int(counts.max()))
         elif self._total > self._most:
-            self.limit("itemsets", self._total, self._most)
-        if self.over is None:
+            self._raise_minimum(self._total)
+        if self._over is None:
             self._blocks.setdefault(length, []).append((itemsets, counts))
 
-    def limit(
-        self, what: Literal["itemsets", "bytes"], needed: int, most: int, *, above: int = 0
-    ) -> None:
-        """Raise the minimum, over `above` and so far that the itemsets found are few enough."""
-        if self.over is None:
-            self.over = MiningTooLargeError(what, needed, most)
+    def _raise_minimum(self, needed: int, *, above: int = 0) -> None:
+        """Over `above`, and so far that the itemsets found are few enough."""
+        if self._over is None:
+            self._over = MiningTooLargeError("itemsets", needed, self._most)
             self._blocks.clear()
         at_least = np.cumsum(self._tally[::-1])[::-1]  # itemsets with this count or more
         enough = int(np.searchsorted(-at_least, -self._most))
@@ -374,10 +372,10 @@ class _Found:
 
     def itemsets(self, engine: Engine) -> Itemsets:
         """What was found, or MiningTooLargeError with the support that would fit."""
-        if self.over is not None:
+        if self._over is not None:
             if self.minimum <= self._data.baskets.n_baskets:
-                self.over.feasible_support = self.minimum / self._data.baskets.n_baskets
-            raise self.over
+                self._over.feasible_support = self.minimum / self._data.baskets.n_baskets
+            raise self._over
         return Itemsets(
             levels=tuple(self._level(length) for length in sorted(self._blocks)),
             names=self._data.baskets.names,
@@ -412,7 +410,16 @@ def _apriori(
 ) -> Itemsets:
     """mlxtend's Apriori, once the bitmaps have shown that the itemsets fit: it knows no limit."""
     if (needed := APRIORI_BYTES_PER_CELL * data.cells) > max_bytes:
-        raise MiningTooLargeError("bytes", needed, max_bytes, data.support_of_cells(max_bytes))
+        support = data.support_of_cells(max_bytes)
+        if support is not None:
+            support = feasible_support(
+                data.baskets,
+                min_support=support,
+                max_length=max_length,
+                max_itemsets=max_itemsets,
+                max_bytes=max_bytes,
+            )
+        raise MiningTooLargeError("bytes", needed, max_bytes, support)
     _vertical(data, max_length, max_itemsets, max_bytes)
     found = _Found(data, max_itemsets)
     if data.n_rows:
@@ -428,7 +435,11 @@ def _apriori(
 def _vertical(
     data: _Frequent, max_length: int | None, max_itemsets: int, max_bytes: int
 ) -> Itemsets:
-    """Each item in turn with the more frequent ones: pairs by counting, longer sets by bitmaps."""
+    """Each item in turn with the more frequent ones: pairs by counting, longer sets by bitmaps.
+
+    These others have at least as many lines as the item has baskets, so their bitmaps are a few
+    bytes per line even with all depths alive: the lines alone decide about the memory.
+    """
     if (needed := BYTES_PER_LINE * len(data.rows)) > max_bytes:
         raise MiningTooLargeError("bytes", needed, max_bytes)
     found = _Found(data, max_itemsets)
@@ -445,17 +456,12 @@ def _vertical(
         if longest == 2 or len(partners) < 2:
             found.add(_joined([item], partners), counts[partners])
             continue
-        words = -(-len(sizes) // 64)
-        depth = max_itemsets.bit_length() + 1  # no longer itemset has few enough subsets
-        while (needed := 8 * words * len(partners) * min(len(partners), depth)) > max_bytes:
-            found.limit("bytes", needed, max_bytes)
-            partners = partners[counts[partners] >= found.minimum]
         slot = np.full(item, -1)
         slot[partners] = np.arange(len(partners))
         slots = slot[others]
         kept = slots >= 0
         basket = np.repeat(np.arange(len(sizes)), sizes)[kept]
-        bits = _bitmaps(slots[kept], basket, len(partners), words)
+        bits = _bitmaps(slots[kept], basket, len(partners), -(-len(sizes) // 64))
         _grow([item], partners, counts[partners], bits, longest, found)
     return found.itemsets("vertical bitmaps")
 
