@@ -54,7 +54,8 @@ class Dimension:
 class Entity:
     """A kind of row that measures aggregate; `entities.py` builds the rows.
 
-    `tables` are those it can take a dimension from, the nearest first; `needs` are those that must
+    `tables` are those it can take a dimension from, the nearest first (an order's `events` are the
+    ones that completed it); `needs` are those that must
     hold rows for its figures to be known (one of them, with `needs_any`); `clock` says which of
     its columns places a row in time.
     """
@@ -80,7 +81,7 @@ ENTITIES = (
         "orders",
         "orders",
         ("order_id", "person_id", "at", "kind", "amount_cents", "returned_cents"),
-        ("orders", "people", "items"),
+        ("orders", "events", "people", "items"),
         ("orders",),
     ),
     Entity(
@@ -88,14 +89,14 @@ ENTITIES = (
         "order lines",
         ("order_id", "person_id", "at", "kind", "item_id", "is_product", "quantity",
          "amount_cents"),
-        ("orders", "people", "items"),
+        ("orders", "events", "people", "items"),
         ("orders", "order_lines"),
     ),
     Entity(
         "buyers",
         "buyers",
         ("person_id", "orders", "amount_cents", "is_new", "is_returning", "is_repeat"),
-        ("orders", "people", "items"),
+        ("orders", "events", "people", "items"),
         ("orders",),
         clock="window",
     ),
@@ -155,11 +156,6 @@ class Measure:
     column: str = ""
     where: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     reach: Reach = "period"
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether the values of disjoint slices sum to the value of the whole."""
-        return self.aggregate in ("count", "sum") and self.entity != "buyers"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ What the filters and slices mean:
   orders with a bag in them.
 * A visit's dimension (channel, device, country) is that of its events; of a session with several,
   the alphabetically first.
-* What the entity's own table lacks is taken from the person (`people`), where it is known there.
+* What an order's own columns lack is taken from the event that completed it (`events.order_id`);
+  what is known nowhere nearer is taken from the person (`people`).
 """
 
 import datetime as dt
@@ -20,7 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from analytics.catalog import ENTITY, Entity
+from analytics.catalog import ENTITY, Dimension, Entity, Measure
 from analytics.scope import Scope, Window, column_of, instant
 from storage.schema import events, items, order_lines, orders, people, ratings
 from storage.sql import Sql, epoch_s, icount, isum
@@ -67,19 +68,36 @@ def sliced(
 ) -> tuple[sa.FromClause, list[Sql], list[Sql]]:
     """(from, filter conditions, the slice's column or none) of an entity over its main table.
 
-    `tables` are those already in `main`; people are joined when a dimension stands there.
+    `tables` are those already in `main`; people and completing events are joined when a dimension
+    stands there.
     """
     values: dict[str, Sql] = {}
     for dimension in scope.dimensions:
         table = scope.place(ENTITY[entity], dimension)
-        if table is None:
-            raise CannotAnswerError(ENTITY[entity], (dimension.label,))
-        if table == "people" and "people" not in tables:
+        if table is None or (table == "items" and table not in tables):
+            raise CannotAnswerError(ENTITY[entity], (dimension.label.lower(),))
+        if table == "events" and table not in tables:
+            completing = completing_events(dimension)
+            main = main.outerjoin(completing, completing.c.order_id == orders.c.order_id)
+            values[dimension.name] = completing.c.value
+            continue
+        if table == "people" and table not in tables:
             tables = {**tables, "people": people}
             main = main.outerjoin(people, people.c.person_id == person_id)
         values[dimension.name] = column_of(dimension, table, tables[table])
     slices: list[Sql] = [values[scope.by.name].label("slice")] if scope.by else []
     return main, scope.conditions(values), slices
+
+
+def completing_events(dimension: Dimension) -> sa.FromClause:
+    """For each order that an event completed, the dimension's value there; the first of several."""
+    value = sa.func.min(column_of(dimension, "events", events)).label("value")
+    return (
+        sa.select(events.c.order_id, value)
+        .where(events.c.order_id.is_not(None))
+        .group_by(events.c.order_id)
+        .subquery(f"completing_{dimension.name}")
+    )
 
 
 def people_rows(scope: Scope) -> Rows:
@@ -134,6 +152,13 @@ def amounts(kind: Sql, cents: Sql) -> tuple[Sql, Sql]:
 def by_item(scope: Scope) -> bool:
     """Whether the question is about some items only."""
     return any(scope.place(ENTITY["orders"], d) == "items" for d in scope.dimensions)
+
+
+def adds_up(measure: Measure, scope: Scope) -> bool:
+    """Whether the slices' values sum to the whole: not where a row falls into several slices."""
+    if measure.entity == "orders" and measure.aggregate == "count" and by_item(scope):
+        return False
+    return measure.aggregate in ("count", "sum") and measure.entity != "buyers"
 
 
 def lines_and_items() -> sa.FromClause:
@@ -309,32 +334,16 @@ def grouped_visits(seen: sa.FromClause, key: Sql) -> Rows:
 
 def active_day_rows(scope: Scope) -> Rows:
     """One row per person and local day with an event or an order (and slice)."""
+    bought = (orders.c.kind == "sale", orders.c.person_id.is_not(None))
     parts = []
-    entity = ENTITY["active_days"]
-    for table, at, more in (
-        (events, events.c["at"], ()),
-        (orders, orders.c.ordered_at, (orders.c.kind == "sale", orders.c.person_id.is_not(None))),
-    ):
-        main: sa.FromClause = table
-        values: dict[str, Sql] = {}
-        for dimension in scope.dimensions:
-            own = dimension.path(table.name) and (dimension.name, table.name) not in scope.blank
-            place = people if not own else table
-            if not own and not dimension.path("people"):
-                raise CannotAnswerError(entity, (dimension.label.lower(),))
-            if not own and main is table:
-                main = table.outerjoin(people, people.c.person_id == table.c.person_id)
-            values[dimension.name] = column_of(dimension, place.name, place)
-        day = scope.local_day(at).label("day")
-        slices = [values[scope.by.name].label("slice")] if scope.by else []
+    for table, at, wanted in ((events, events.c["at"], ()), (orders, orders.c.ordered_at, bought)):
+        main, conditions, slices = sliced(
+            scope, table.name, table, table.c.person_id, {table.name: table}
+        )
         parts.append(
-            sa.select(table.c.person_id, day, *slices)
+            sa.select(table.c.person_id, scope.local_day(at).label("day"), *slices)
             .select_from(main)
-            .where(
-                scope.within(at),
-                *more,
-                *scope.conditions(values),
-            )
+            .where(scope.within(at), *wanted, *conditions)
         )
     union = sa.union(*parts).subquery("person_days")
     return sa.select(*union.c)

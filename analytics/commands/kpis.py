@@ -1,11 +1,13 @@
 """kpis: the headline numbers, against the period before."""
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analytics.catalog import ENTITY, Dimension, Metric
 from analytics.command import Command, Context, says
+from analytics.entities import adds_up
 from analytics.errors import NotEnoughDataError
 from analytics.measure import (
     Quantities,
@@ -34,6 +36,9 @@ DAYS_BY_WEEK = 366
 
 #: What a slice is described by, the first that is known ranks the slices.
 SLICE_METRICS = ("revenue", "orders", "buyers", "average_order", "sessions", "conversion")
+
+#: Returns of this share of the revenue are worth a word in the headline.
+MUCH = 0.1
 
 #: What the chart shows, the first that is known.
 CHARTED = ("revenue", "daily_active", "new_people")
@@ -145,6 +150,13 @@ def headline(
             if r and (how := moved(r.now, r.before, r.metric.unit))
         ]
         text += f" ({listed(drivers)})" if drivers else ""
+    returns = by_name.get("returns")
+    if (
+        lead.metric.name == "revenue"
+        and returns
+        and (returns.now or 0) >= MUCH * (lead.now or 0) > 0
+    ):
+        text += f"; {short_words(returns.now, 'money', currency)} was taken back"
     conversion = by_name.get("conversion")
     if conversion and conversion.now is not None and lead is not conversion:
         text += f"; {conversion_words(conversion)}"
@@ -152,14 +164,23 @@ def headline(
 
 
 def conversion_words(r: Reading) -> str:
-    """`conversion fell to 2.9 % from 3.3 %`."""
-    now = share_words(float(r.now or 0))
+    """`conversion fell to 2.9 % from 3.3 %`, or `held at` where the change may be chance."""
+    now = float(r.now or 0)
     if r.before is None:
-        return f"conversion is {now}"
-    before = share_words(float(r.before))
-    if now == before:
-        return f"conversion stayed at {now}"
-    return f"conversion {'rose' if (r.now or 0) > r.before else 'fell'} to {now} from {before}"
+        return f"conversion is {share_words(now)}"
+    before = float(r.before)
+    if within_chance(now, before, *(n or 0 for n in r.samples[:2])):
+        return f"conversion held at {share_words(now)}"
+    verb = "rose" if now > before else "fell"
+    return f"conversion {verb} to {share_words(now)} from {share_words(before)}"
+
+
+def within_chance(a: float, b: float, n: int, m: int) -> bool:
+    """Whether two shares of samples n and m differ by less than 1.96 pooled standard errors."""
+    if not n or not m:
+        return True
+    pooled = (a * n + b * m) / (n + m)
+    return abs(a - b) <= 1.96 * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
 
 
 def follow_ups(period: Period, scope: Scope, spans: Spans) -> tuple[str, ...]:
@@ -255,7 +276,7 @@ def sliced_result(
         everywhere = summed(list(found.values()))
         other = [
             reading(m, scope, together, everywhere, spans, refused)
-            if all(x.adds_up for x in m.measures)
+            if all(adds_up(x, scope) for x in m.measures)
             else Reading(m, (None,) * len(scope.windows), (None,) * len(scope.windows))
             for m in metrics
         ]
@@ -381,6 +402,8 @@ def slice_headline(
     """The largest value and its share, then what moved the most."""
     named = [(v, r[place]) for v, r in rows if v is not None]
     value, top = named[0] if named else (None, rows[0][1][place])
+    if named and not top.now:
+        return f"No {rank.label.lower()} is told apart by {by.label.lower()} {in_words(period)}."
     text = (
         f"{value or f'Unknown {by.label.lower()}'} leads with "
         f"{short_words(top.now, rank.unit, currency)} {rank.label.lower()} {in_words(period)}"
