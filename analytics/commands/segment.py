@@ -22,11 +22,13 @@ from analytics.methods.portraits.clustering import (
     Choice,
     Density,
     Labels,
+    Points,
     assign,
     centres_of,
     choose_k,
     dense_groups,
     judge,
+    kinds,
     one_thread,
 )
 from analytics.methods.portraits.naming import (
@@ -338,6 +340,17 @@ def refuse_too_few(ctx: Context, known: Known, period: Period, k: int) -> None:
     )
 
 
+def refuse_alike(scaled: Points, k: int) -> None:
+    """Raises NotEnoughDataError where people are of fewer kinds than there are to be segments."""
+    found, least = kinds(scaled), max(3, k)
+    if found < least:
+        raise NotEnoughDataError(
+            f"All {words(len(scaled), 'count')} people bought alike: they are of "
+            f"{counted(found, 'kind')}, too few to part.",
+            hint="Try a longer period.",
+        )
+
+
 # --- compute -------------------------------------------------------------------------------------
 
 
@@ -364,6 +377,7 @@ def group(known: Known, k: int | None, method: str, scaling: Literal["log", "qua
     scaled = fit_scaler(table, "log" if scaling == "log" else "normal").apply(table)
     choice = density = None
     sample = len(people)
+    refuse_alike(scaled, k or 0)
     if method == "dbscan":
         if len(people) > DBSCAN_LIMIT:
             raise TooLargeError(

@@ -102,6 +102,11 @@ def centres_of(points: Points, k: int, *, starts: int = 10, seed: int = SEED) ->
     return centres[np.lexsort(centres.T[::-1])]
 
 
+def kinds(points: Points) -> int:
+    """How many different points there are: no more groups than that can be found."""
+    return len(np.unique(points, axis=0))
+
+
 def assign(points: Points, centres: Points, rows: int = 65_536) -> Labels:
     """The nearest centre of each point; the first of equally near ones."""
     labels = np.empty(len(points), dtype=np.int64)
@@ -120,7 +125,7 @@ def choose_k(points: Points, low: int = 2, high: int = 8) -> Choice:
     none is stable, the most stable is taken, and its stability says so.
     """
     points = shuffled(points)
-    high = max(low, min(high, len(points) // PEOPLE_PER_GROUP, len(np.unique(points, axis=0)) - 1))
+    high = max(low, min(high, len(points) // PEOPLE_PER_GROUP, kinds(points) - 1))
     candidates = compare(points, range(low, high + 1))
     least = max(LEAST_SHARE, LEAST_GROUP / len(points))
     fit = [c for c in candidates if c.least_share >= least and (c.k > 2 or is_clear(c))]
@@ -232,11 +237,13 @@ def stability(points: Points, k: int, refits: int = REFITS) -> float:
     """
     points = points[:JUDGE_ON]
     base = assign(points, centres_of(points, k))
+    few = kinds(points) < 10 * k  # so few that a resample may lack some
     agreements = []
     for refit in range(refits):
         rng = np.random.default_rng(SEED + refit)
         resampled = points[rng.integers(0, len(points), len(points))]
-        centres = centres_of(resampled, k, starts=4, seed=SEED + refit)
+        found = min(k, kinds(resampled)) if few else k
+        centres = centres_of(resampled, found, starts=4, seed=SEED + refit)
         agreements.append(adjusted_rand_score(base, assign(points, centres)))
     return max(0.0, float(np.mean(agreements)))
 
