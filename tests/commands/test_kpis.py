@@ -2,10 +2,12 @@
 
 import dataclasses
 import datetime as dt
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pytest
 
 from analytics.catalog import Catalog
@@ -104,11 +106,36 @@ SHOP: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def small(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Context]:
+    """The small shop on each engine, shared: read only."""
+    if request.param == "postgresql":
+        postgres_url = request.getfixturevalue("postgres_url")
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("DROP DATABASE IF EXISTS small_shop")
+            connection.execute("CREATE DATABASE small_shop")
+        url = postgres_url.replace("/postgres?", "/small_shop?")
+    else:
+        url = f"{request.param}:///{tmp_path_factory.mktemp('small') / 'store.db'}"
+    store = Store.open(url)
+    fill(store, **SHOP)
+    yield context(store)
+    store.close()
+
+
 @pytest.fixture
-def small(ctx: Context) -> Context:
-    """The small shop on each engine."""
+def fresh(ctx: Context) -> Context:
+    """A small shop of a test's own."""
     fill(ctx.store, **SHOP)
     return ctx
+
+
+def context(store: Store) -> Context:
+    """10 October 2026 in Berlin."""
+    now = dt.datetime(2026, 10, 10, 10, tzinfo=dt.UTC)
+    return Context(store=store, now=now, zone=ZoneInfo("Europe/Berlin"), currency="EUR")
 
 
 def ask(ctx: Context, words: str = "last 30 days", **fields: Any) -> Result:
@@ -258,11 +285,11 @@ def test_by_category_counts_an_order_once_per_category(small):
     assert "sessions" not in rows[0]
 
 
-def test_many_values_end_in_a_row_of_the_rest(small):
+def test_many_values_end_in_a_row_of_the_rest(fresh):
     cents = [10 * (20 - i) for i in range(15)]
     more = [order(f"x{i}", f"q{i}", "09-12 10:00", c, f"C{i:02}") for i, c in enumerate(cents)]
-    fill(small.store, orders=more)
-    rows = table(ask(small, by=small.catalog.dimension("country")))
+    fill(fresh.store, orders=more)
+    rows = table(ask(fresh, by=fresh.catalog.dimension("country")))
     assert len(rows) == 11
     assert rows[-1]["country"] == "other (7)"
     assert rows[-1]["revenue"] == sum(cents[8:])
@@ -346,17 +373,19 @@ def test_each_entity_is_read_once(small):
     assert len(store.reads) == sources + entities + 1  # and the daily series
 
 
-def test_an_orders_device_is_that_of_the_event_that_completed_it(small):
-    clicks = [{"event_id": f"d{i}", "person_id": "p3", "at": at("09-20 09:59"), "name": "purchase",
-               "session_id": "s9", "order_id": f"o{i}", "device": "mobile"} for i in (5, 6)]  # fmt: skip
-    fill(small.store, events=clicks)
-    found = figures(ask(small, where=where("device", "Mobile")))
+def test_an_orders_device_is_that_of_the_event_that_completed_it(fresh):
+    completing = event("p3", "09-20 09:59", "purchase", "s9")
+    clicks = [
+        completing | {"event_id": f"d{i}", "order_id": f"o{i}", "device": "mobile"} for i in (5, 6)
+    ]
+    fill(fresh.store, events=clicks)
+    found = figures(ask(fresh, where=where("device", "Mobile")))
     assert found["Orders"] == (2, 0)
     assert found["Buyers"] == (1, 0)
     assert found["Sessions"] == (1, 0)
     assert found["Active in 30 days"] == (1, 0)
     assert found["New people"] == (None, None)
-    rows = table(ask(small, by=small.catalog.dimension("device")))
+    rows = table(ask(fresh, by=fresh.catalog.dimension("device")))
     assert [(r["device"], r["revenue"]) for r in rows] == [(None, 7_100), ("mobile", 3_000)]
 
 
@@ -404,8 +433,7 @@ def test_the_three_engines_agree_on_scattered_data(tmp_path: Path, new_database:
         url = new_database() if engine == "postgresql" else f"{engine}:///{tmp_path / engine}.db"
         store = Store.open(url)
         fill(store, **tables)
-        now = dt.datetime(2026, 10, 10, 10, tzinfo=dt.UTC)
-        here = Context(store=store, now=now, zone=ZoneInfo("Europe/Berlin"), currency="EUR")
+        here = context(store)
         answers.append(
             [
                 ask(here).to_dict(),
