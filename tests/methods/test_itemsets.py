@@ -367,6 +367,14 @@ def test_more_lines_than_memory_allows_are_refused():
     assert feasible_support(baskets_of(MARKET), min_support=0.4, max_bytes=100) is None
 
 
+def test_a_table_that_is_too_large_at_any_support_leaves_apriori_without_a_hint():
+    with pytest.raises(MiningTooLargeError, match="540 bytes") as refusal:
+        frequent_itemsets(
+            baskets_of([set(range(60))] * 3), min_support=0.5, method="apriori", max_bytes=100
+        )
+    assert refusal.value.feasible_support is None
+
+
 def test_a_table_too_large_for_apriori_is_refused_with_a_support_that_fits():
     rows = [{0}] * 20 + [set(range(1, 40))] * 5 + [set(range(40, 42))] * 9
     with pytest.raises(MiningTooLargeError) as refusal:
