@@ -400,9 +400,7 @@ def fault(check: Check) -> str:
     said = literal(check.words)
     if check.raw is not None:
         said = f"{literal(check.words + ': “')} || left({check.raw}, 80) || '”'"
-    return (
-        f"CASE WHEN {check.when} THEN {{'words': {literal(check.words)}, 'said': {said}}} END"
-    )
+    return f"CASE WHEN {check.when} THEN {{'words': {literal(check.words)}, 'said': {said}}} END"
 
 
 def whole(number: str) -> str:
@@ -428,7 +426,9 @@ def boolean(type_: str, ident: str, text: str) -> str:
 def instant(column: FileColumn, text: str, zone: str, format_: str) -> str:
     """A column as naive UTC, within the years that we believe."""
     sql = _instant(column, text, zone, format_)
-    return f"CASE WHEN {sql} >= TIMESTAMP '{EARLIEST}' AND {sql} < TIMESTAMP '{LATEST}' THEN {sql} END"
+    return (
+        f"CASE WHEN {sql} >= TIMESTAMP '{EARLIEST}' AND {sql} < TIMESTAMP '{LATEST}' THEN {sql} END"
+    )
 
 
 def _instant(column: FileColumn, text: str, zone: str, format_: str) -> str:
@@ -438,7 +438,9 @@ def _instant(column: FileColumn, text: str, zone: str, format_: str) -> str:
             raise MappingError(f"“{format_}” is not a format.", hint="Use epoch_s, _ms or _us.")
         # within the years 1900 to 2200, in microseconds
         number = f"TRY_CAST({column.ident} AS DECIMAL(24, 6)) * {factor}"
-        bounded = f"CASE WHEN {number} BETWEEN -3000000000000000 AND 8000000000000000 THEN {number} END"
+        bounded = (
+            f"CASE WHEN {number} BETWEEN -3000000000000000 AND 8000000000000000 THEN {number} END"
+        )
         return f"make_timestamp(CAST({bounded} AS BIGINT))"
     match column.type:
         case "VARCHAR" if "%z" in format_ or "%Z" in format_:

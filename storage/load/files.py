@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import duckdb
 import openpyxl
@@ -194,10 +195,14 @@ def _as_utf8(path: Path, encoding: str, folder: Path) -> _Text:
     try:
         codec = codecs.lookup(wanted).name
     except LookupError as error:
-        raise LoadError(f"“{encoding}” is not an encoding.", hint="Try utf-8 or latin-1.") from error
+        raise LoadError(
+            f"“{encoding}” is not an encoding.", hint="Try utf-8 or latin-1."
+        ) from error
     if codec == "utf-8":
         if found != "utf-8":
-            raise LoadError(f"{path.name} is not UTF-8.", hint="Leave `encoding` out, or say which.")
+            raise LoadError(
+                f"{path.name} is not UTF-8.", hint="Leave `encoding` out, or say which."
+            )
         return _Text(plain, zero_bytes)
     copy = folder / "utf8"
     with (
@@ -242,7 +247,8 @@ def _delimiter(sample: str) -> str:
     best = (0.0, 0)
     chosen = ","
     for sign in DELIMITERS:
-        rows = [r for r in csv.reader(io.StringIO(sample), delimiter=sign) if r][:50]
+        lines = csv.reader(io.StringIO(sample, newline=""), delimiter=sign)
+        rows = [r for r in itertools.islice(lines, 200) if r][:50]
         if not rows or len(rows[0]) < 2:
             continue
         even = sum(len(r) == len(rows[0]) for r in rows) / len(rows)
@@ -258,7 +264,7 @@ def _stage_csv(
     with text.path.open(encoding="utf-8-sig", newline="") as file:
         sample = file.read(1 << 16)
     delimiter = reading.delimiter or _delimiter(sample)
-    header = next((r for r in csv.reader(io.StringIO(sample), delimiter=delimiter) if r), None)
+    header = next((r for r in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if r), None)
     if header is None:
         raise LoadError(f"{path.name} is empty.", hint="The first line must name the columns.")
     columns = _text_columns(header)
@@ -339,32 +345,30 @@ def _stage_jsonl(
     source = _lines_of_array(text.path, folder) or text.path
     connection.execute("DROP TABLE IF EXISTS lines")
     connection.execute(
-        f"CREATE TEMP TABLE lines AS SELECT * FROM read_csv({literal(_linked(source, folder))}, "
+        "CREATE TEMP TABLE lines AS SELECT j, CASE WHEN json_valid(j) THEN "  # noqa: S608 - quoted
+        "CASE WHEN json_type(j) = 'OBJECT' THEN j END END AS doc "
+        f"FROM read_csv({literal(_linked(source, folder))}, "
         "auto_detect=false, header=false, delim='\x01', quote='', escape='', "
-        "max_line_size=33554432, columns={'j': 'VARCHAR'})"
+        "max_line_size=33554432, columns={'j': 'VARCHAR'}) WHERE trim(j) <> ''"
     )
     found = connection.execute(
-        "SELECT k, min(line * 10000 + i) AS at FROM (SELECT rowid AS line, "
-        "unnest(json_keys(j)) AS k, generate_subscripts(json_keys(j), 1) AS i FROM lines "
-        "WHERE json_valid(j) AND json_type(j) = 'OBJECT') GROUP BY k ORDER BY at"
+        "SELECT k, min(line * 10000 + i) AS first FROM (SELECT rowid AS line, "
+        "unnest(json_keys(doc)) AS k, generate_subscripts(json_keys(doc), 1) AS i FROM lines "
+        "WHERE doc IS NOT NULL) GROUP BY k ORDER BY first"
     ).fetchall()
     columns = _text_columns(name for name, _ in found)
     if not columns:
-        raise LoadError(
-            f"{path.name} holds no JSON objects.", hint="Write one object per line."
-        )
+        raise LoadError(f"{path.name} holds no JSON objects.", hint="Write one object per line.")
     pointers = ", ".join(
         literal("/" + name.replace("~", "~0").replace("/", "~1")) for name, _ in found
     )
     names = ", ".join(f"v[{i + 1}] AS {c.ident}" for i, c in enumerate(columns))
     connection.execute(
         f"CREATE TABLE raw AS SELECT line, {names} FROM (SELECT rowid + 1 AS line, "  # noqa: S608 - quoted
-        f"json_extract_string(j, [{pointers}]) AS v FROM lines "
-        "WHERE json_valid(j) AND json_type(j) = 'OBJECT')"
+        f"json_extract_string(doc, [{pointers}]) AS v FROM lines WHERE doc IS NOT NULL)"
     )
     bad = connection.execute(
-        "SELECT rowid + 1, left(j, 10000) FROM lines "
-        "WHERE NOT coalesce(json_valid(j) AND json_type(j) = 'OBJECT', false) ORDER BY rowid"
+        "SELECT rowid + 1, left(j, 10000) FROM lines WHERE doc IS NULL ORDER BY rowid"
     ).fetchall()
     connection.execute("DROP TABLE lines")
     lines = [BadLine(n, "the line is not a JSON object", json.dumps(j)) for n, j in bad]
@@ -390,9 +394,7 @@ def _lines_of_array(path: Path, folder: Path) -> Path | None:
 # --- Parquet and Excel --------------------------------------------------------------------------
 
 
-def _stage_parquet(
-    connection: duckdb.DuckDBPyConnection, path: Path, folder: Path
-) -> Staged:
+def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path, folder: Path) -> Staged:
     source = f"read_parquet({literal(_linked(path, folder))})"
     try:
         described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608 - quoted
@@ -424,12 +426,10 @@ def _parquet_cast(type_: str, name: str) -> tuple[str, str]:
     return ours, f"CAST({name} AS {ours})"
 
 
-def _stage_excel(
-    connection: duckdb.DuckDBPyConnection, path: Path, reading: Reading
-) -> Staged:
+def _stage_excel(connection: duckdb.DuckDBPyConnection, path: Path, reading: Reading) -> Staged:
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise LoadError(f"{path.name} is not an Excel workbook.", detail=str(error)) from error
     try:
         if reading.sheet and reading.sheet not in book.sheetnames:

@@ -384,9 +384,7 @@ def _known(store: Store, load_id: str, recipe: Recipe, path: Path, tally: _Tally
 def _hide(staging: _Staging, staged: Staged, recipe: Recipe) -> dict[str, str]:
     """A table (raw, value) of pseudonyms for each column that asks for them."""
     specs = [s for m in recipe.mappings for s in m.columns.values()]
-    columns = {
-        staged.column(s.column) for s in specs if isinstance(s, Value) and s.pseudonym
-    }
+    columns = {staged.column(s.column) for s in specs if isinstance(s, Value) and s.pseudonym}
     if not columns:
         return {}
     key = pseudonym_key()
@@ -436,9 +434,7 @@ def _refuse_repeats(staging: _Staging, program: Program) -> dict[str, int]:
 
 
 def _refuse_twice(staging: _Staging, output: Output, taken: str) -> int:
-    same_key = " AND ".join(
-        f"t.{output.values[k]} = d.{output.values[k]}" for k in output.keys
-    )
+    same_key = " AND ".join(f"t.{output.values[k]} = d.{output.values[k]}" for k in output.keys)
     values = {v for v in output.values.values() if v[0] in "vn" and v[1:].isdigit()}
     same = " AND ".join(f"t.{v} IS NOT DISTINCT FROM f.{v}" for v in sorted(values))
     label = " and ".join(f"`{k}`" for k in output.keys)
@@ -466,9 +462,7 @@ def _gather_rejects(staging: _Staging, staged: Staged, hidden: dict[str, str]) -
         "CREATE TABLE faults AS SELECT line, unnest(reasons).words AS words, "
         "unnest(reasons).said AS said FROM typed WHERE len(reasons) > 0"
     )
-    fields = ", ".join(
-        f"{literal(c.name)}, {_shown(c, hidden)}" for c in staged.columns
-    )
+    fields = ", ".join(f"{literal(c.name)}, {_shown(c, hidden)}" for c in staged.columns)
     staging.connection.execute(
         "CREATE TABLE rejects AS SELECT r.line, r.reason, "  # noqa: S608 - our names
         f"CAST(json_object({fields}) AS VARCHAR) AS row "
@@ -479,9 +473,7 @@ def _gather_rejects(staging: _Staging, staged: Staged, hidden: dict[str, str]) -
         {
             "line": pa.array([b.line for b in staged.bad], pa.int64()),
             "reason": pa.array([b.reason for b in staged.bad], pa.string()),
-            "row": pa.array(
-                ['"withheld"' if hidden else b.text for b in staged.bad], pa.string()
-            ),
+            "row": pa.array(['"withheld"' if hidden else b.text for b in staged.bad], pa.string()),
         }
     )
     if staged.bad:
@@ -533,4 +525,3 @@ def _record_load(
         "rows_rejected": refused,
     }
     writer.append("loads", pa.Table.from_pylist([row], schema=arrow_schema(loads)))
-

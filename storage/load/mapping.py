@@ -260,7 +260,9 @@ def check(mapping: Mapping) -> None:
             )
         wanted = kind_of(table.columns[name])
         given = spec.kind if isinstance(spec, Value | Product) else None
-        fits = given in (None, wanted) or wanted == "text" or (given, wanted) == ("integer", "money")
+        fits = (
+            given in (None, wanted) or wanted == "text" or (given, wanted) == ("integer", "money")
+        )
         if not fits:
             raise MappingError(f"{mapping.entity}.{name} takes {wanted}, not {given}.")
         if isinstance(spec, RunningNumber) and (mapping.by or wanted != "integer"):

@@ -18,7 +18,7 @@ from storage.engines import Writer, arrow_type
 from storage.schema import sources
 from storage.sql import icount, isum
 
-INCOMING = "incoming_rows"
+INCOMING = "incoming_"
 #: Any two loads wait for each other on PostgreSQL ("daybreak" in ASCII).
 LOCK = 0x6461796272656B
 
@@ -67,8 +67,10 @@ def merge(
     `tell(rows)` hears of each batch.
     """
     schema = arrow_schema(table)
-    fresh = not writer.fetch(sa.select(sa.literal(1).label("x")).select_from(table).limit(1)).num_rows
-    target = table.name if fresh else INCOMING
+    fresh = not writer.fetch(
+        sa.select(sa.literal(1).label("x")).select_from(table).limit(1)
+    ).num_rows
+    target = table.name if fresh else INCOMING + table.name
     rows = 0
     for batch in batches:
         chosen = batch.select(schema.names).cast(schema)
@@ -77,19 +79,17 @@ def merge(
         tell(chosen.num_rows)
     if fresh or not rows:
         return Merged(rows, 0, 0)
-    merged = _merge_incoming(writer, table, rows, keeps_earliest)
-    writer.run(sa.text(f"DROP TABLE {INCOMING}"))
-    return merged
+    return _merge_incoming(writer, table, rows, keeps_earliest)
 
 
 def _merge_incoming(
     writer: Writer, table: sa.Table, rows: int, keeps_earliest: tuple[str, ...]
 ) -> Merged:
     incoming = sa.Table(
-        INCOMING, sa.MetaData(), *(sa.Column(c.name, c.type) for c in table.columns)
+        INCOMING + table.name, sa.MetaData(), *(sa.Column(c.name, c.type) for c in table.columns)
     )
     if writer.engine.name == "postgresql":
-        writer.run(sa.text(f"ANALYZE {INCOMING}"))
+        writer.run(sa.text(f"ANALYZE {INCOMING}{table.name}"))
     keys = [c.name for c in table.primary_key.columns]
     others = [c.name for c in table.columns if c.name not in keys]
     same_key = sa.and_(*(incoming.c[k] == table.c[k] for k in keys))
@@ -97,9 +97,7 @@ def _merge_incoming(
         stored = sa.select(table.c[name]).where(same_key).scalar_subquery()
         earlier = sa.exists().where(same_key, table.c[name] < incoming.c[name])
         writer.run(sa.update(incoming).values({name: stored}).where(earlier))
-    differs = sa.or_(
-        sa.false(), *(incoming.c[o].is_distinct_from(table.c[o]) for o in others)
-    )
+    differs = sa.or_(sa.false(), *(incoming.c[o].is_distinct_from(table.c[o]) for o in others))
     both = incoming.join(table, same_key)
     counts = writer.fetch(
         sa.select(

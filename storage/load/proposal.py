@@ -398,9 +398,7 @@ class _Guess:
             config = {**config, "timezone": self.timezone}
             self.questions.append(f"The times have no offset: are they those of {self.timezone}?")
         config = {**config, **self.reading}
-        whole = any(
-            isinstance(p.spec, dict) and "digest" in p.spec for p in proposed
-        )
+        whole = any(isinstance(p.spec, dict) and "digest" in p.spec for p in proposed)
         unused = () if whole else tuple(c for c in self.columns if c not in self.used)
         return Proposal(
             entity=entity,
