@@ -5,6 +5,7 @@ units and shares in per cent; the colours are Okabe and Ito's, which colour-blin
 """
 
 import datetime as dt
+import unicodedata
 from typing import Any, assert_never
 
 import vl_convert as vlc
@@ -23,12 +24,21 @@ VEGA_LITE = "https://vega.github.io/schema/vega-lite/v5.json"
 
 def png(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> bytes:
     """The picture at twice its size in pixels, for sharp screens."""
-    return bytes(vlc.vegalite_to_png(spec(chart, currency, notes), scale=2))
+    return bytes(vlc.vegalite_to_png(drawable(spec(chart, currency, notes)), scale=2))
 
 
 def svg(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> str:
     """The picture as SVG."""
-    return str(vlc.vegalite_to_svg(spec(chart, currency, notes)))
+    return str(vlc.vegalite_to_svg(drawable(spec(chart, currency, notes))))
+
+
+def drawable(value: Any) -> Any:
+    """A specification without control and half characters: a NUL would end the whole process."""
+    if isinstance(value, str):
+        return "".join(c for c in value if unicodedata.category(c) not in ("Cc", "Cs"))
+    if isinstance(value, dict):
+        return {drawable(k): drawable(v) for k, v in value.items()}
+    return [drawable(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def alt_text(chart: Chart, currency: str = "", limit: int = 1000) -> str:

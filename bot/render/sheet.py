@@ -27,7 +27,7 @@ class Sheet:
         writer = csv.writer(out, lineterminator="\r\n")
         writer.writerow(self.header)
         writer.writerows(self.rows)
-        return b"\xef\xbb\xbf" + out.getvalue().encode()
+        return b"\xef\xbb\xbf" + out.getvalue().encode(errors="replace")
 
 
 def sheets(result: Result) -> tuple[Sheet, ...]:

@@ -1,0 +1,666 @@
+"""Result -> what Slack shows: blocks, files, and the whole finding as plain words.
+
+Three rungs, each simpler than the one before: `native` (Slack's own tables and charts), `simple`
+(tables as aligned text, charts as pictures), `text` (words and files only). Whatever stands in the
+data is shown and never acts: it goes into plain text, cells and rich text, or through
+`text.value` where it must be mrkdwn.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal, assert_never
+
+from analytics.errors import UserError
+from analytics.result import (
+    Chart,
+    Figure,
+    Note,
+    Part,
+    Receipt,
+    Result,
+    Table,
+    Value,
+)
+from analytics.words import EXPONENTS, counted, moved, words
+from bot.parse import FORMS, Form
+from bot.render.chart import alt_text, png
+from bot.render.sheet import Sheet, file_name, sheets
+from bot.render.text import cell_words, is_numeric, receipt_line, sql_text, wanted
+from bot.slack import text as safe
+from bot.slack.sendable import (
+    BUTTON_TEXT,
+    BUTTON_VALUE,
+    CHART_LABEL,
+    CHART_POINTS,
+    CHART_SERIES,
+    CHART_TITLE,
+    DATA_TABLE_ROWS,
+    DATA_TABLE_TEXT,
+    FILE_ALT_TEXT,
+    HEADER_TEXT,
+    MESSAGE_BLOCKS,
+    MESSAGE_CHARTS,
+    MESSAGE_TEXT,
+    SECTION_FIELDS,
+    SECTION_TEXT,
+    TABLE_COLUMNS,
+)
+
+JsonObject = dict[str, Any]
+Rung = Literal["native", "simple", "text"]
+
+FOLLOW_UPS = 5
+CELL_CHARACTERS = 80
+GRID_COLUMNS = 8
+GRID_CELL = 28
+ROWS_IN_WORDS = 5
+PAGE = 20
+#: The blocks of title, question, headline, buttons and receipt, beside those of the parts.
+FRAME_BLOCKS = 8
+UNKNOWN_CELL = "–"
+MINOR = 10.0
+INLINE_CODE = re.compile(r"`([^`]+)`")
+FORM_AT_END = re.compile(rf"\s+as (?:{'|'.join(FORMS)})$")
+
+#: What a button does, by the start of its action_id; its value is the question.
+ASK, AGAIN, SQL, CSV, SHARE = "ask", "again", "sql", "csv", "share"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file beside a message; `alt` says in words what a picture shows."""
+
+    name: str
+    content: bytes
+    title: str
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message; `ephemeral` ones are for the asker's eyes alone, and so are their files."""
+
+    text: str
+    blocks: tuple[JsonObject, ...] = ()
+    files: tuple[File, ...] = ()
+    ephemeral: bool = False
+
+    @property
+    def payload(self) -> JsonObject:
+        """What chat.postMessage takes, without the channel; links in it are not unfolded."""
+        body: JsonObject = {"text": self.text, "unfurl_links": False, "unfurl_media": False}
+        return body | ({"blocks": list(self.blocks)} if self.blocks else {})
+
+
+def ladder(
+    result: Result,
+    *,
+    form: Form = "answer",
+    rows: int = 20,
+    native_tables: bool = True,
+    native_charts: bool = True,
+) -> Iterator[Message]:
+    """The message on each rung, the best first; the last is words and files only."""
+    rungs: tuple[Rung, ...] = ("native", "simple", "text")
+    if not (native_tables or native_charts):
+        rungs = rungs[1:]
+    for rung in rungs:
+        native = rung == "native"
+        yield to_message(
+            result,
+            rung,
+            form=form,
+            rows=rows,
+            native_tables=native_tables and native,
+            native_charts=native_charts and native,
+        )
+
+
+def to_message(
+    result: Result,
+    rung: Rung = "native",
+    *,
+    form: Form = "answer",
+    rows: int = 20,
+    native_tables: bool = True,
+    native_charts: bool = True,
+) -> Message:
+    """One message with the answer; `rows` of each table are shown, the file has all."""
+    if form == "sql":
+        return sql_message(result, rung)
+    receipt = result.receipt
+    currency = receipt.currency if receipt else ""
+    parts = [p for p in result.parts if wanted(p, form)]
+    chosen = parts or [Note(f"This answer has no {form}.")]
+    drawing = Drawing(currency, rows, native_tables, native_charts)
+    body = drawing.blocks(chosen) if rung != "text" else drawing.pictures(chosen)
+    files = drawing.files(chosen, receipt)
+    everything = sheets(result)
+    wanted_sheets = everything if form == "csv" else cut_sheets(everything, drawing.cut)
+    files += [sheet_file(s, result.title) for s in unique_names(wanted_sheets)]
+    blocks: tuple[JsonObject, ...] = ()
+    if rung != "text":
+        blocks = (*head(result), *body[: MESSAGE_BLOCKS - FRAME_BLOCKS], *foot(result))
+    return Message(
+        in_words(result, chosen, currency), blocks, tuple(files), ephemeral=result.person_level
+    )
+
+
+def error_message(error: UserError) -> Message:
+    """A refusal: what is wrong, then what to do."""
+    lines = [safe.value(error.message, 1_500), safe.value(error.hint, 1_500)]
+    blocks = [rich(error.message)] + ([rich(error.hint)] if safe.shown(error.hint) else [])
+    return Message("\n".join(line for line in lines if line) or "Sorry.", tuple(blocks), (), True)
+
+
+def plain_message(text: str, *, ephemeral: bool = True) -> Message:
+    """A sentence of ours, data in it included as they are."""
+    said = safe.cut_mrkdwn(safe.value(text, 2_000), MESSAGE_TEXT)
+    return Message(filled(said), (), (), ephemeral)
+
+
+# The frame around the parts.
+
+
+def head(result: Result) -> list[JsonObject]:
+    """Title, the question as understood, the finding, and what to mind before the numbers."""
+    title = filled(safe.cut(safe.shown(result.title), HEADER_TEXT))
+    blocks: list[JsonObject] = [{"type": "header", "text": plain(title)}]
+    if result.receipt:
+        blocks.append(context(f"Understood: {result.receipt.question}"))
+    blocks.append(rich(result.headline, bold=True))
+    said = cautions(result)
+    if said:
+        blocks.append(rich_lines([f"⚠ {caution}" for caution in said]))
+    return blocks
+
+
+def cautions(result: Result) -> list[str]:
+    """Warnings, and what of the data is simulated: they stand before the numbers."""
+    warnings = [p.text for p in result.parts if isinstance(p, Note) and p.level == "warning"]
+    simulated = result.receipt.simulated if result.receipt else ()
+    return [*warnings, *(f"Simulated: {what}." for what in simulated)]
+
+
+def foot(result: Result) -> list[JsonObject]:
+    """Follow-up questions, what can be done with the answer, and its receipt."""
+    blocks: list[JsonObject] = []
+    asks = [
+        button(f"{ASK}_{i}", question, question)
+        for i, question in enumerate(follow_ups(result)[:FOLLOW_UPS])
+    ]
+    if asks:
+        blocks.append({"type": "actions", "elements": asks})
+    if result.receipt:
+        question = FORM_AT_END.sub("", result.receipt.question)
+        if can_be_value(question):
+            blocks.append({"type": "actions", "elements": tools(result, question)})
+        blocks.append(context(receipt_line(result.receipt)))
+    return blocks
+
+
+def follow_ups(result: Result) -> list[str]:
+    """The follow-up questions that can be a button, each once."""
+    distinct = dict.fromkeys(result.follow_ups)
+    return [q for q in distinct if can_be_value(q)]
+
+
+def can_be_value(question: str) -> bool:
+    """Whether a button can hand a question back as it is."""
+    whole = not any("\ud800" <= c <= "\udfff" for c in question)
+    return whole and bool(safe.shown(question)) and len(question) <= BUTTON_VALUE
+
+
+def tools(result: Result, question: str) -> list[JsonObject]:
+    """The buttons beside any answer; what shows single persons is not shared."""
+    found = [button(AGAIN, "Run again", question)]
+    if result.receipt and result.receipt.queries:
+        found.append(button(SQL, "Show SQL", question))
+    if any(isinstance(p, Table | Figure) for p in result.parts):
+        found.append(button(CSV, "CSV", question))
+    if not result.person_level:
+        found.append(button(SHARE, "Share", question))
+    return found
+
+
+def sql_message(result: Result, rung: Rung) -> Message:
+    """The queries with their values, for the asker; long ones also as a file."""
+    sql = sql_text(result.receipt)
+    question = result.receipt.question if result.receipt else result.title
+    lead = f"The SQL behind “{safe.value(question, 200)}”:"
+    most = min(SECTION_TEXT, MESSAGE_TEXT) - len(lead) - 20
+    text = f"{lead}\n{safe.fence(sql, most)}"
+    blocks = () if rung == "text" else ({"type": "section", "text": mrkdwn(text), "expand": True},)
+    whole = File("query.sql", sql.encode("utf-8", "replace"), "Queries with their values")
+    return Message(text, blocks, (whole,) if len(sql) > most - 200 else (), True)
+
+
+# The parts.
+
+
+class Drawing:
+    """Draws the parts of one message, and remembers what did not fit it."""
+
+    def __init__(self, currency: str, rows: int, native_tables: bool, native_charts: bool) -> None:
+        """`rows` of each table are shown."""
+        self.currency = currency
+        self.rows = rows
+        self.native_tables = native_tables
+        self.native_charts = native_charts
+        self.tables = 0
+        self.charts = 0
+        #: Titles of the tables that were cut, and the charts that must be pictures.
+        self.cut: set[str] = set()
+        self.as_picture: list[Chart] = []
+
+    def blocks(self, parts: Sequence[Part]) -> list[JsonObject]:
+        """The blocks in the order of the parts; figures that stand together share sections."""
+        found: list[JsonObject] = []
+        kept = [p for p in parts if not (isinstance(p, Note) and p.level == "warning")]
+        for is_figure, run in groupby(kept, key=lambda p: isinstance(p, Figure)):
+            if is_figure:
+                found += self.figures([p for p in run if isinstance(p, Figure)])
+            else:
+                for part in run:
+                    found += self.part(part)
+        return found
+
+    def pictures(self, parts: Sequence[Part]) -> list[JsonObject]:
+        """No block at all: each chart is a picture, each table that is cut a file."""
+        self.as_picture = [p for p in parts if isinstance(p, Chart)]
+        self.cut = {p.title for p in parts if isinstance(p, Table)}
+        return []
+
+    def part(self, part: Part) -> list[JsonObject]:
+        """One part."""
+        match part:
+            case Table():
+                return self.table(part)
+            case Chart():
+                return self.chart(part)
+            case Figure():
+                return self.figures([part])
+            case Note():
+                return [context(part.text)]
+            case _:
+                assert_never(part)
+
+    def figures(self, figures: Sequence[Figure]) -> list[JsonObject]:
+        """A section for each group: label, value, and how it moved."""
+        blocks: list[JsonObject] = []
+        for group, run in groupby(figures, key=lambda f: f.group):
+            fields = [mrkdwn(figure_field(f, self.currency)) for f in run]
+            for start in range(0, len(fields), SECTION_FIELDS):
+                section: JsonObject = {"type": "section"}
+                if start == 0 and safe.shown(group):
+                    section["text"] = mrkdwn(f"*{safe.value(group)}*")
+                blocks.append(section | {"fields": fields[start : start + SECTION_FIELDS]})
+        return blocks
+
+    def table(self, table: Table) -> list[JsonObject]:
+        """Slack's own table for the first one that fits, else aligned text."""
+        if self.native_tables and not self.tables:
+            self.tables += 1
+            rows = min(self.rows, len(table.rows), DATA_TABLE_ROWS - 1)
+            while rows and cells_length(table, rows, self.currency) > DATA_TABLE_TEXT:
+                rows -= 1
+            if rows:
+                self._note_cut(table, rows, TABLE_COLUMNS)
+                return [data_table(table, rows, self.currency)]
+        rows = min(self.rows, len(table.rows))
+        grid = grid_text(table, rows, self.currency)
+        while rows > 1 and len(grid) > SECTION_TEXT:
+            rows -= 1
+            grid = grid_text(table, rows, self.currency)
+        self._note_cut(table, rows, GRID_COLUMNS)
+        return [
+            rich(caption(table, rows), bold=True),
+            {
+                "type": "rich_text",
+                "elements": [
+                    {
+                        "type": "rich_text_preformatted",
+                        "elements": [{"type": "text", "text": safe.cut(grid, SECTION_TEXT)}],
+                    }
+                ],
+            },
+        ]
+
+    def _note_cut(self, table: Table, rows: int, columns: int) -> None:
+        if rows < (table.of_rows or len(table.rows)) or columns < len(table.columns):
+            self.cut.add(table.title)
+
+    def chart(self, chart: Chart) -> list[JsonObject]:
+        """Slack's own chart where it fits, else a picture beside the message."""
+        if self.native_charts and self.charts < MESSAGE_CHARTS:
+            native = data_visualization(chart, self.currency)
+            if native:
+                self.charts += 1
+                return [native]
+        self.as_picture.append(chart)
+        return [context(f"As a picture: {alt_text(chart, self.currency, 600)}")]
+
+    def files(self, parts: Sequence[Part], receipt: Receipt | None) -> list[File]:
+        """The charts that are not in the message, as pictures."""
+        charts = [p for p in parts if isinstance(p, Chart)]
+        return [
+            File(
+                f"chart-{charts.index(chart) + 1}.png",
+                png(chart, self.currency, picture_notes(receipt)),
+                filled(safe.cut(safe.shown(chart.title), 150)),
+                filled(
+                    safe.cut(safe.shown(alt_text(chart, self.currency, 950)), FILE_ALT_TEXT)
+                ),
+            )
+            for chart in self.as_picture
+        ]  # fmt: skip
+
+
+def figure_field(figure: Figure, currency: str) -> str:
+    """`*Orders*`, then `1,234`, then `▲ up 12 % from 1,102`."""
+    lines = [filled(safe.value(words(figure.value, figure.unit, currency), 200))]
+    change = figure_change(figure, currency)
+    if change:
+        lines.append(f"{arrow(figure)} {safe.value(change, 200)}")
+    if safe.shown(figure.note):
+        lines.append(f"_{safe.value(figure.note, 300)}_")
+    return safe.field(figure.label, "\n".join(lines))
+
+
+def figure_change(figure: Figure, currency: str) -> str:
+    """`up 12 % from 1,102`; empty where that is not known."""
+    now, before = number(figure.value), number(figure.before)
+    if now is None or before is None:
+        return ""
+    said = moved(now, before, figure.unit)
+    if said is None or said == "unchanged" or " from " in said:
+        return said or ""
+    return f"{said} from {words(before, figure.unit, currency)}"
+
+
+def arrow(figure: Figure) -> str:
+    """The direction of a change."""
+    now, before = number(figure.value), number(figure.before)
+    if now is None or before is None or now == before:
+        return "■"
+    return "▲" if now > before else "▼"
+
+
+def number(value: Value) -> int | float | None:
+    """A value that can be compared."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def caption(table: Table, rows: int) -> str:
+    """The title, and how many of the rows are shown."""
+    total = table.of_rows or len(table.rows)
+    title = safe.cut(safe.shown(table.title), 150) or "Table"
+    return title if rows >= total else f"{title} – {rows:,} of {total:,} rows"
+
+
+def data_table(table: Table, rows: int, currency: str) -> JsonObject:
+    """Slack's sortable table."""
+    columns = table.columns[:TABLE_COLUMNS]
+    shown_rows = [
+        [raw_cell(v, is_numeric(c), cell_words(v, c, currency), c.unit == "money", currency)
+         for c, v in zip(columns, row, strict=False)]
+        for row in table.rows[:rows]
+    ]  # fmt: skip
+    header = [raw_text(c.label) for c in columns]
+    return {
+        "type": "data_table",
+        "caption": caption(table, rows),
+        "rows": [header, *shown_rows],
+        "page_size": min(rows, PAGE),
+    }
+
+
+def raw_text(text: str) -> JsonObject:
+    """A cell of text; never empty."""
+    return {"type": "raw_text", "text": filled(safe.cut(safe.shown(text), CELL_CHARACTERS))}
+
+
+def raw_cell(value: Value, numeric: bool, said: str, money: bool, currency: str) -> JsonObject:
+    """A cell; numbers stay numbers, so that Slack sorts them as such."""
+    amount = number(value)
+    if amount is None or not numeric:
+        return raw_text(said)
+    sorts_by = amount / MINOR ** EXPONENTS.get(currency, 2) if money else amount
+    return {"type": "raw_number", "value": sorts_by, "text": said}
+
+
+def cells_length(table: Table, rows: int, currency: str) -> int:
+    """The characters of a native table."""
+    block = data_table(table, rows, currency)
+    return sum(len(cell["text"]) for row in block["rows"] for cell in row)
+
+
+def grid_text(table: Table, rows: int, currency: str) -> str:
+    """A table as aligned text."""
+    columns = table.columns[:GRID_COLUMNS]
+    lines = [[safe.cut(safe.shown(c.label), GRID_CELL) for c in columns]]
+    lines += [
+        [
+            safe.cut(filled(safe.shown(cell_words(v, c, currency))), GRID_CELL)
+            for c, v in zip(columns, row, strict=False)
+        ]
+        for row in table.rows[:rows]
+    ]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    align: list[Callable[[str, int], str]] = [
+        str.rjust if is_numeric(c) else str.ljust for c in columns
+    ]
+    text = "\n".join(
+        "  ".join(a(cell, w) for a, cell, w in zip(align, line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+    return filled(text)
+
+
+def data_visualization(chart: Chart, currency: str) -> JsonObject | None:
+    """Slack's own chart; None where it has no such kind, or its limits are too narrow."""
+    if chart.kind in ("scatter", "interval") or len(chart.x) > CHART_POINTS:
+        return None
+    if any(v is None for s in chart.series for v in s.values):
+        return None
+    labels = [label(x if isinstance(x, str) else words(x, chart.x_unit, currency)) for x in chart.x]
+    names = [label(s.name or chart.y_label or "value") for s in chart.series]
+    if None in labels or None in names:
+        return None
+    if len(set(labels)) < len(labels) or len(set(names)) < len(names) or len(names) > CHART_SERIES:
+        return None
+    values = [[drawn(v, chart, currency) for v in s.values] for s in chart.series]
+    drawing: JsonObject
+    if chart.kind == "pie":
+        if len(names) > 1 or len(labels) > CHART_SERIES or min(values[0]) <= 0:
+            return None
+        segments = zip(labels, values[0], strict=True)
+        drawing = {
+            "type": "pie",
+            "segments": [{"label": x, "value": v} for x, v in segments],
+        }
+    else:
+        drawing = {
+            "type": chart.kind,
+            "series": [
+                {
+                    "name": name,
+                    "data": [{"label": x, "value": v} for x, v in zip(labels, points, strict=True)],
+                }
+                for name, points in zip(names, values, strict=True)
+            ],
+            "axis_config": {"categories": labels} | axis_labels(chart, currency),
+        }
+    title = filled(safe.cut(safe.shown(chart.title), CHART_TITLE))
+    return {"type": "data_visualization", "title": title, "chart": drawing}
+
+
+def label(text: str) -> str | None:
+    """A text that fits beneath a chart, or None: a cut label could name the wrong thing."""
+    seen = safe.shown(text)
+    return seen if 0 < len(seen) <= CHART_LABEL else None
+
+
+def drawn(value: int | float | None, chart: Chart, currency: str) -> float:
+    """A value as Slack draws it: money in major units, shares and points in per cent."""
+    known: float = value or 0
+    match chart.unit:
+        case "money":
+            return round(known / MINOR ** EXPONENTS.get(currency, 2), 6)
+        case "share" | "points":
+            return round(known * 100, 6)
+        case _:
+            return known
+
+
+def axis_labels(chart: Chart, currency: str) -> JsonObject:
+    """The names of the axes, the unit with them."""
+    unit = {"money": currency, "share": "%", "points": "points"}.get(chart.unit, "")
+    said = safe.shown(chart.y_label)
+    y = f"{said} ({unit})" if said and unit else said or unit
+    found = {"x_label": safe.cut(safe.shown(chart.x_label), 50), "y_label": safe.cut(y, 50)}
+    return {key: text for key, text in found.items() if text}
+
+
+def picture_notes(receipt: Receipt | None) -> tuple[str, ...]:
+    """What stands under a picture's title: its days, and what of it is simulated."""
+    if receipt is None:
+        return ()
+    through = receipt.data_through
+    said = [f"data through {through:%Y-%m-%d %H:%M} UTC"] if through else []
+    first = ", ".join(t for t in (receipt.window, *said) if t)
+    return (*([first] if first else []), *(f"Simulated: {s}" for s in receipt.simulated))
+
+
+# The files.
+
+
+def cut_sheets(everything: Iterable[Sheet], titles: Iterable[str]) -> tuple[Sheet, ...]:
+    """The sheets of the tables that the message could not hold in full."""
+    names = {file_name(title) for title in titles}
+    return tuple(s for s in everything if s.name in names)
+
+
+def unique_names(found: Sequence[Sheet]) -> list[Sheet]:
+    """Sheets under names of their own."""
+    taken: dict[str, int] = {}
+    renamed = []
+    for sheet in found:
+        taken[sheet.name] = taken.get(sheet.name, 0) + 1
+        again = taken[sheet.name]
+        name = sheet.name if again == 1 else f"{sheet.name}-{again}"
+        renamed.append(Sheet(name, sheet.header, sheet.rows))
+    return renamed
+
+
+def sheet_file(sheet: Sheet, title: str) -> File:
+    """A sheet as a CSV file."""
+    said = f"{safe.shown(title)}: {sheet.name}, {counted(len(sheet.rows), 'row')}"
+    return File(f"{sheet.name}.csv", sheet.content, safe.cut(said, 200))
+
+
+# The finding in words.
+
+
+def in_words(result: Result, parts: Sequence[Part], currency: str) -> str:
+    """The whole finding for screen readers and notifications, as mrkdwn that does not act."""
+    lines = [safe.value(result.headline, 1_500)]
+    lines += [f"⚠ {safe.value(said, 500)}" for said in cautions(result)]
+    for part in parts:
+        lines += part_words(part, currency)
+    if result.receipt:
+        lines.append(safe.value(receipt_line(result.receipt), 400))
+    return safe.fit([line for line in lines if line], MESSAGE_TEXT)
+
+
+def part_words(part: Part, currency: str) -> list[str]:
+    """One part in lines of words."""
+    match part:
+        case Figure():
+            said = safe.value(f"{part.label}: {words(part.value, part.unit, currency)}", 200)
+            change = figure_change(part, currency)
+            note = f" ({part.note})" if safe.shown(part.note) else ""
+            return [said + safe.value((f", {change}" if change else "") + note, 300)]
+        case Table():
+            rows = part.rows[:ROWS_IN_WORDS]
+            return [safe.value(caption(part, len(rows)), 200) + ":"] + [
+                "• "
+                + safe.value(
+                    "; ".join(
+                        f"{c.label}: {cell_words(v, c, currency)}"
+                        for c, v in zip(part.columns, row, strict=True)
+                    ),
+                    400,
+                )
+                for row in rows
+            ]
+        case Chart():
+            return [safe.value(alt_text(part, currency, 600), 600)]
+        case Note():
+            return [] if part.level == "warning" else [safe.value(part.text, 600)]
+        case _:
+            assert_never(part)
+
+
+# Small blocks.
+
+
+def filled(text: str) -> str:
+    """The text, or a dash where it has nothing to read: Slack refuses empty texts."""
+    return text if text.strip() else UNKNOWN_CELL
+
+
+def plain(text: str) -> JsonObject:
+    """Text that is shown as it is."""
+    return {"type": "plain_text", "text": filled(text), "emoji": False}
+
+
+def mrkdwn(text: str) -> JsonObject:
+    """Text with our own formatting; Slack makes no links or names of what is in it."""
+    return {"type": "mrkdwn", "text": filled(text), "verbatim": True}
+
+
+def context(text: str) -> JsonObject:
+    """A small line."""
+    return {"type": "context", "elements": [plain(safe.cut(safe.shown(text), 1_500))]}
+
+
+def rich(text: str, *, bold: bool = False) -> JsonObject:
+    """A paragraph; what stands between back-ticks is shown as code, all else as it is."""
+    return rich_lines([text], bold=bold)
+
+
+def rich_lines(lines: Sequence[str], *, bold: bool = False) -> JsonObject:
+    """Paragraphs of one block."""
+    sections = [{"type": "rich_text_section", "elements": inline(line, bold)} for line in lines]
+    return {"type": "rich_text", "elements": sections}
+
+
+def inline(line: str, bold: bool) -> list[JsonObject]:
+    """The pieces of a paragraph: code and not code in turn."""
+    pieces = INLINE_CODE.split(safe.cut(re.sub(r"\s+", " ", line), SECTION_TEXT))
+    found: list[JsonObject] = []
+    for i, piece in enumerate(pieces):
+        kept = safe.shown(piece)
+        before = " " if piece[:1] == " " and kept else ""
+        after = " " if piece[-1:] == " " and kept else ""
+        if not kept:
+            if piece.strip(" ") != piece and found:
+                found.append({"type": "text", "text": " "})
+            continue
+        style = {"code": True} if i % 2 else {"bold": True} if bold else {}
+        text: JsonObject = {"type": "text", "text": before + kept + after}
+        found.append(text | ({"style": style} if style else {}))
+    return found or [{"type": "text", "text": UNKNOWN_CELL}]
+
+
+def button(action: str, words_on_it: str, value: str) -> JsonObject:
+    """A button that hands back `value`."""
+    return {
+        "type": "button",
+        "action_id": action,
+        "text": plain(safe.cut(safe.shown(words_on_it), BUTTON_TEXT)),
+        "value": value,
+    }

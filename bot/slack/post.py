@@ -1,0 +1,253 @@
+"""Posting: in order per channel, at Slack's pace, on the best rung that Slack takes.
+
+One post is in flight per channel. 429 is waited out and sent again; an answer that never came is
+not, for the post may have been made. A message that Slack would refuse is not sent: the next
+simpler rung is, and at the end a sentence that says so. Silence is no outcome.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
+from itertools import chain
+from socket import gaierror
+from typing import Any, Literal
+from urllib.error import URLError
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.webhook import WebhookClient
+
+from bot.slack.blocks import File, JsonObject, Message, plain_message
+from bot.slack.sendable import NotSendableError, assert_sendable
+
+log = logging.getLogger("daybreak.slack")
+
+Outcome = Literal["sent", "not sent", "unknown"]
+
+TIMEOUT_S = 10
+#: A post that Slack puts off for longer in all is given up.
+PATIENCE_S = 300.0
+RETRY_AFTER_S = 1.0
+#: Slack's words for a message that it does not understand: a simpler one may pass.
+TOO_FINE = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "invalid_arguments", "msg_too_long"}
+)
+#: Slack's words for a place where we are not.
+NOT_THERE = frozenset({"not_in_channel", "channel_not_found", "is_archived", "restricted_action"})
+
+UNSENDABLE = plain_message("I have the answer, but Slack did not take it in any form of mine.")
+
+
+@dataclass(frozen=True)
+class Posted:
+    """How a post ended: `ts` names the message, `error` is Slack's word for why not."""
+
+    outcome: Outcome
+    ts: str = ""
+    error: str = ""
+    message: Message | None = None
+
+
+def web_client(token: str, api_url: str) -> WebClient:
+    """A client that never sends anything twice by itself."""
+    return WebClient(token, base_url=api_url, timeout=TIMEOUT_S, retry_handlers=[])
+
+
+class Poster:
+    """Sends messages and files; safe to use from many threads."""
+
+    def __init__(self, client: WebClient) -> None:
+        """`client` must have no retry handlers."""
+        self.client = client
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Wait for no further 429."""
+        self._stopping.set()
+
+    def post(self, channel: str, rungs: Iterable[Message], *, thread_ts: str = "") -> Posted:
+        """Post in a channel, or in a thread of it."""
+        where = {"channel": channel} | ({"thread_ts": thread_ts} if thread_ts else {})
+
+        def send(payload: JsonObject) -> str:
+            return str(self.client.chat_postMessage(**payload)["ts"])
+
+        return self._climb(channel, rungs, where, send)
+
+    def whisper(
+        self, channel: str, user: str, rungs: Iterable[Message], *, thread_ts: str = ""
+    ) -> Posted:
+        """Post for the eyes of one member of a channel."""
+        where = {"channel": channel, "user": user}
+        where |= {"thread_ts": thread_ts} if thread_ts else {}
+
+        def send(payload: JsonObject) -> str:
+            kept = {k: v for k, v in payload.items() if not k.startswith("unfurl_")}
+            return str(self.client.chat_postEphemeral(**kept)["message_ts"])
+
+        return self._climb(channel, rungs, where, send)
+
+    def respond(self, response_url: str, rungs: Iterable[Message], *, to_all: bool) -> Posted:
+        """Answer by a response_url: it works for half an hour and five times, anywhere."""
+        webhook = WebhookClient(response_url, timeout=TIMEOUT_S, retry_handlers=[])
+        where: JsonObject = {
+            "response_type": "in_channel" if to_all else "ephemeral",
+            "replace_original": False,
+        }
+
+        def send(payload: JsonObject) -> str:
+            response = webhook.send_dict(payload)
+            if response.status_code != 200:
+                raise WebhookError(response.status_code, str(response.body), response.headers)
+            return ""
+
+        return self._climb(response_url, rungs, where, send)
+
+    def upload(self, channel: str, files: Sequence[File], *, thread_ts: str = "") -> Posted:
+        """Upload files as one message."""
+        for file in files:
+            assert_sendable(
+                {"filename": file.name, "length": len(file.content)}
+                | ({"alt_txt": file.alt} if file.alt else {}),
+                "file",
+            )
+        items = [
+            {"filename": f.name, "content": f.content, "title": f.title}
+            | ({"alt_txt": f.alt} if f.alt else {})
+            for f in files
+        ]
+
+        def send() -> str:
+            self.client.files_upload_v2(
+                file_uploads=items,
+                channel=channel,
+                thread_ts=thread_ts or None,
+                request_file_info=False,
+            )
+            return ""
+
+        with self._locks[channel]:
+            return self._send(send, None)
+
+    def direct_channel(self, user: str) -> str:
+        """The channel between us and one person; empty where Slack does not give it."""
+        try:
+            return str(self.client.conversations_open(users=[user])["channel"]["id"])
+        except (SlackClientError, OSError, HTTPException) as error:
+            log.warning("no_direct_channel", extra={"user": user, "error": error_word(error)})
+            return ""
+
+    def open_view(self, trigger_id: str, view: JsonObject) -> bool:
+        """Open a modal; whether Slack did."""
+        assert_sendable(view, "modal")
+        try:
+            self.client.views_open(trigger_id=trigger_id, view=view)
+        except (SlackClientError, OSError, HTTPException) as error:
+            log.warning("view_refused", extra={"error": error_word(error)})
+            return False
+        return True
+
+    def _climb(
+        self,
+        channel: str,
+        rungs: Iterable[Message],
+        where: JsonObject,
+        send: Callable[[JsonObject], str],
+    ) -> Posted:
+        """Down the ladder until Slack takes a rung."""
+        posted = Posted("not sent", error="no_message")
+        with self._locks[channel]:
+            for message in chain(rungs, (UNSENDABLE,)):
+                payload = message.payload | where
+                try:
+                    assert_sendable(payload)
+                except NotSendableError as error:
+                    log.exception("not_sendable", extra={"faults": str(error)})
+                    posted = Posted("not sent", error="not_sendable", message=message)
+                    continue
+                posted = self._send(partial(send, payload), message)
+                if posted.outcome != "not sent" or posted.error not in TOO_FINE:
+                    return posted
+                log.warning("rung_refused", extra={"error": posted.error})
+        return posted
+
+    def _send(self, send: Callable[[], str], message: Message | None) -> Posted:
+        """Send once; again only where Slack surely did not act."""
+        give_up = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return Posted("sent", ts=send(), message=message)
+            except (SlackApiError, WebhookError) as error:
+                wait = retry_after(error)
+                if wait is not None and time.monotonic() + wait < give_up:
+                    if not self._stopping.wait(wait):
+                        continue
+                    return Posted("not sent", error="stopping", message=message)
+                word = error_word(error)
+                unknown = status_of(error) >= 500
+                log.warning("post_failed", extra={"error": word, "unknown": unknown})
+                return Posted("unknown" if unknown else "not sent", error=word, message=message)
+            except (SlackClientError, OSError, HTTPException) as error:
+                word, outcome = error_word(error), never_sent(error)
+                log.warning("post_failed", extra={"error": word, "unknown": not outcome})
+                return Posted("not sent" if outcome else "unknown", error=word, message=message)
+
+
+class WebhookError(Exception):
+    """A response_url that did not take a message."""
+
+    def __init__(self, status: int, word: str, headers: dict[str, str]) -> None:
+        """`word` is what Slack said."""
+        super().__init__(f"{status} {word}")
+        self.status = status
+        self.word = word
+        self.headers = headers
+
+
+def never_sent(error: BaseException) -> bool:
+    """Whether a request surely did not leave: there was no connection to send it on."""
+    cause = error.reason if isinstance(error, URLError) else error
+    return isinstance(cause, ConnectionRefusedError | gaierror)
+
+
+def status_of(error: SlackApiError | WebhookError) -> int:
+    """The HTTP status of a refusal."""
+    if isinstance(error, WebhookError):
+        return error.status
+    return int(getattr(error.response, "status_code", 0) or 0)
+
+
+def retry_after(error: SlackApiError | WebhookError) -> float | None:
+    """Seconds to wait where Slack says that we are too fast; None where it says something else."""
+    if status_of(error) != 429:
+        return None
+    headers: dict[str, Any] = (
+        error.headers if isinstance(error, WebhookError) else error.response.headers
+    )
+    said = {k.lower(): v for k, v in headers.items()}.get("retry-after", "")
+    said = said[0] if isinstance(said, list) and said else said
+    return float(said) if str(said).isdigit() else RETRY_AFTER_S
+
+
+def error_word(error: BaseException) -> str:
+    """A word for the log and for decisions; never a body, which may hold a secret URL."""
+    if isinstance(error, WebhookError):
+        return error.word if error.word.isidentifier() else f"http_{error.status}"
+    if isinstance(error, SlackApiError):
+        data = getattr(error.response, "data", None)
+        if isinstance(data, str | bytes):
+            try:
+                data = json.loads(data)
+            except ValueError:
+                data = None
+        if isinstance(data, dict) and data.get("error"):
+            return str(data["error"])
+        return f"http_{status_of(error)}"
+    return type(error).__name__
