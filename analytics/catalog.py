@@ -9,6 +9,7 @@ To add a metric or a dimension: a row here, or the same fields in config.yaml (`
 """
 
 import dataclasses
+import datetime as dt
 import difflib
 import re
 from collections.abc import Iterable, Mapping
@@ -185,11 +186,6 @@ class Metric:
     def measures(self) -> tuple[Measure, ...]:
         """All that must be asked of the store."""
         return tuple(m for m in (self.numerator, self.denominator, self.proof) if m is not None)
-
-    @property
-    def entities(self) -> tuple[str, ...]:
-        """The entities it reads, each once."""
-        return tuple(dict.fromkeys(m.entity for m in self.measures))
 
 
 DIMENSIONS = (
@@ -387,11 +383,50 @@ METRICS = (
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A guardrail: a metric, and the share of the control's value that may be lost."""
+
+    metric: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was fixed about an experiment before it began; days are local, `end` is the last one.
+
+    `metric` is the catalogue's (empty: the share of people who order), `mde` the smallest lift
+    that matters. `split` pairs each variant with its planned share (empty: equal), `control` names
+    the variant that the others are compared with. `adjusted` takes what people did before into
+    account (CUPED).
+    """
+
+    name: str
+    start: dt.date
+    end: dt.date
+    metric: str = ""
+    mde: float | None = None
+    control: str = ""
+    split: tuple[tuple[str, float], ...] = ()
+    guardrails: tuple[Limit, ...] = ()
+    adjusted: bool = False
+
+    @property
+    def days(self) -> int:
+        """How long it is to run."""
+        return (self.end - self.start).days + 1
+
+
+@dataclass(frozen=True)
 class Catalog:
     """What can be asked about: ours, and the rows that the user's config.yaml adds."""
 
     dimensions: tuple[Dimension, ...] = DIMENSIONS
     metrics: tuple[Metric, ...] = METRICS
+    plans: tuple[Plan, ...] = ()
+
+    def plan(self, experiment: str) -> Plan | None:
+        """How an experiment was registered; None where it was not."""
+        return next((p for p in self.plans if p.name == experiment), None)
 
     def dimension(self, name: str) -> Dimension:
         """The dimension of exactly this name; KeyError where there is none."""
@@ -429,8 +464,10 @@ class Catalog:
         added_metrics = [_metric(m, f"metrics[{i}]") for i, m in enumerate(metrics)]
         _refuse_twice("dimensions", added_dimensions)
         _refuse_twice("metrics", added_metrics)
-        return Catalog(
-            _merged(self.dimensions, added_dimensions), _merged(self.metrics, added_metrics)
+        return dataclasses.replace(
+            self,
+            dimensions=_merged(self.dimensions, added_dimensions),
+            metrics=_merged(self.metrics, added_metrics),
         )
 
 

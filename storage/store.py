@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.sql import visitors
 
 from storage.engines import (
     Engine,
@@ -139,7 +138,7 @@ class Store:
             for t in ENTITIES
         ]
         found = {r["entity"]: r["rows"] for r in self.fork().rows(sa.union_all(*each))}
-        return {t.name: found[t.name] for t in ENTITIES}
+        return {str(t.name): found[t.name] for t in ENTITIES}
 
     def sources(self, tables: set[str] | None = None) -> list[Source]:
         """Where the rows of `tables` (default: of all) came from, largest first."""
@@ -203,12 +202,19 @@ class _TimeLimit:
 
 
 def tables_of(statement: Select) -> set[str]:
-    """The names of our tables that a statement reads."""
-    return {
-        element.name
-        for element in visitors.iterate(statement)
-        if isinstance(element, sa.Table) and element.name in metadata.tables
-    }
+    """The names of our tables that a statement reads; each part of it is looked at once."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    waiting: list[Any] = [statement]
+    while waiting:
+        element = waiting.pop()
+        if id(element) in seen:
+            continue
+        seen.add(id(element))
+        if isinstance(element, sa.Table) and element.name in metadata.tables:
+            found.add(element.name)
+        waiting.extend(element.get_children())
+    return found
 
 
 #: The pandas types of columns that hold nulls, where pandas' own choice is floats or objects.

@@ -83,6 +83,15 @@ class Comparison:
         size = float(-special.ndtri(self.p / 2)) if self.p > 0 else math.inf
         return size if (self.difference > 0) == self.more_is_better else -size
 
+    @property
+    def look_p(self) -> float:
+        """A p-value at a look's strictness: 5 % where the interval at `critical` touches zero.
+
+        For `critical` of the 5 % level: so that several comparisons of one look can be corrected
+        for their number.
+        """
+        return float(2 * special.ndtr(-abs(self.z) * SINGLE_LOOK / self.critical))
+
 
 def compare_moments(
     kind: Kind,
