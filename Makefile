@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+SHORT ?= 1
 # Idle threads that spin make clustering twelve times slower on two busy cores.
 export OMP_WAIT_POLICY := PASSIVE
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check bench docs serve e2e clean
+.PHONY: help setup demo test check bench validity docs serve e2e clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +39,9 @@ check: setup ## lint, types, import contracts
 
 bench: setup ## time the commands beside plain scripts
 	$(PY) -m benchmarks
+
+validity: setup ## simulate experiments through the verdict (all of it: make validity SHORT=)
+	$(PY) -m benchmarks.validity $(if $(filter-out 0,$(SHORT)),--short,)
 
 docs: setup ## write docs/commands.md and docs/configuration.md from the code
 	$(PY) -m bot docs

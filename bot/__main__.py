@@ -10,6 +10,8 @@ from analytics.catalog import Catalog
 from analytics.errors import UserError
 from bot import VERSION, terminal
 from bot.config import Settings, StateSettings, StoreSettings, load_settings
+from bot.demo import demo
+from bot.loading import load
 from bot.render.docs import commands_page, configuration_page
 from bot.setup import Bot
 
@@ -40,15 +42,19 @@ def arguments() -> argparse.ArgumentParser:
         "--png", type=Path, metavar="PATH", help="write the charts to a file or folder"
     )
 
-    load = actions.add_parser("load", help="load files into the store")
-    load.add_argument("entity", help="orders, events, people, ... or a recipe of config.yaml")
-    load.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    load.add_argument("--source", help="what to call these rows' origin (default: the file's name)")
-    load.add_argument("--yes", action="store_true", help="take the proposed mapping without asking")
+    loading = actions.add_parser("load", help="load files into the store")
+    loading.add_argument("entity", help="orders, events, people, ... or a recipe of config.yaml")
+    loading.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    loading.add_argument(
+        "--source", help="what to call these rows' origin (default: the file's name)"
+    )
+    loading.add_argument(
+        "--yes", action="store_true", help="take the proposed mapping without asking"
+    )
 
-    demo = actions.add_parser("demo", help="install the demo and answer its first questions")
-    demo.add_argument("--pictures", type=Path, default=FOLDER / "pictures")
-    demo.add_argument("--quiet", action="store_true", help="install only")
+    showing = actions.add_parser("demo", help="install the demo and answer its first questions")
+    showing.add_argument("--pictures", type=Path, default=FOLDER / "pictures")
+    showing.add_argument("--quiet", action="store_true", help="install only")
 
     actions.add_parser("serve", help="run the Slack bot")
     docs = actions.add_parser("docs", help="write docs/commands.md and docs/configuration.md")
@@ -72,7 +78,7 @@ def act(args: argparse.Namespace) -> int:
     if args.action == "docs":
         return write_docs(args.to)
     if args.action == "demo":
-        return terminal.demo(Bot.open(DEMO), args.pictures, quiet=args.quiet)
+        return demo(Bot.open(DEMO), args.pictures, quiet=args.quiet)
     settings = DEMO if args.demo else load_settings(settings_path(args.config))
     if args.action == "serve":
         # imported here: only the bot in Slack needs Slack's packages
@@ -87,7 +93,8 @@ def act(args: argparse.Namespace) -> int:
                 bot, question, as_json=args.json, as_csv=args.csv, pictures=args.png
             )
         if args.action == "load":
-            return terminal.load(bot, args.entity, args.files, source=args.source, yes=args.yes)
+            load(bot, args.entity, args.files, source=args.source, yes=args.yes)
+            return 0
         return terminal.prompt(bot, FOLDER / "history")
     finally:
         bot.close()

@@ -104,7 +104,8 @@ def run(command: Command, ctx: Context, *, question: str) -> Result:
     try:
         result = command.run(ctx)
         receipt = receipt_of(command, ctx, question, time.monotonic() - started)
-        return dataclasses.replace(result, receipt=receipt)
+        follow_ups = tuple(parse(f, ctx.today, ctx.catalog).text for f in result.follow_ups)
+        return dataclasses.replace(result, receipt=receipt, follow_ups=follow_ups)
     except QueryCancelledError as error:
         raise CancelledError(error.message, hint=error.hint) from error
     except OutOfMemoryError as error:

@@ -18,7 +18,7 @@ from analytics.result import Chart, Receipt, Result
 from bot.dispatch import Answer
 from bot.parse import FORMS, choices, field_words, fold, verbs
 from bot.render.chart import png
-from bot.render.sheet import sheets
+from bot.render.sheet import file_name, sheets
 from bot.render.text import renderable
 from bot.setup import Bot
 
@@ -101,7 +101,7 @@ def write_pictures(result: Result, where: Path) -> list[Path]:
     if where.suffix.lower() == ".png":
         paths = [where, *(where.with_stem(f"{where.stem}-{i}") for i in range(2, len(charts) + 1))]
     else:
-        stem = fold(result.title.split(":")[0].replace(" ", "-")) or "chart"
+        stem = file_name(result.title)
         paths = [where / f"{stem}-{i}.png" for i in range(1, len(charts) + 1)]
     written = []
     for path, chart in zip(paths, charts, strict=False):

@@ -1,5 +1,6 @@
 """Fixtures: a day, empty stores on every engine, and the demo shop."""
 
+import dataclasses
 import datetime as dt
 import os
 import tempfile
@@ -8,9 +9,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from analytics.command import Context
+from storage.engines import arrow_type
+from storage.schema import metadata
 from storage.store import Store
 from tests.shop import shop_context, shop_file
 
@@ -92,16 +97,42 @@ def shop(
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def shops(
+    shop: Context, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Context]]:
+    """The demo shop on every engine, by its name: the same rows, copied. Read only."""
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE shops")
+    urls = {
+        "sqlite": f"sqlite:///{tmp_path_factory.mktemp('shops') / 'shop.sqlite'}",
+        "postgresql": postgres_url.replace("/postgres?", "/shops?"),
+    }
+    stores = {name: Store.open(url) for name, url in urls.items()}
+    for name, opened in stores.items():
+        copy(shop.store, opened)
+        with opened.engine.writing() as writer:
+            writer.run(sa.text("ANALYZE"))
+        assert opened.counts() == shop.store.counts(), name
+    yield {"duckdb": shop} | {n: dataclasses.replace(shop, store=s) for n, s in stores.items()}
+    for opened in stores.values():
+        opened.close()
+
+
+def copy(source: Store, target: Store) -> None:
+    """All rows of all our tables."""
+    for table in metadata.sorted_tables:
+        with target.engine.writing() as writer:
+            writer.append(str(table.name), source.fork().arrow(sa.select(table)))
+
+
 def fill(store: Store, **tables: list[dict[str, Any]]) -> None:
     """Put rows into a store: `fill(store, orders=[{"order_id": "1", ...}])`.
 
     Columns that are left out are null, `source` is "test"; instants are naive UTC datetimes.
     """
-    import pyarrow as pa
-
-    from storage.engines import arrow_type
-    from storage.schema import metadata
-
     with store.engine.writing() as writer:
         for name, rows in tables.items():
             table = metadata.tables[name]

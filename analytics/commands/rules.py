@@ -1,6 +1,7 @@
 """rules: what is bought together, and how sure that is."""
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -363,7 +364,8 @@ def too_large(error: MiningTooLargeError, method: str) -> TooLargeError:
         if method == "apriori":
             hint = "Say a larger min-support, or leave out `by apriori`: FP-Growth needs less."
     else:
-        hint = f"min-support {fits * 100:.4g}% fits."
+        digits = 2 - math.floor(math.log10(fits * 100))  # three digits, rounded up so that it fits
+        hint = f"min-support {math.ceil(fits * 100 * 10**digits) / 10**digits:.6g}% fits."
     return TooLargeError(f"That asks for more {what} than this machine may take.", hint=hint)
 
 

@@ -27,7 +27,7 @@ class Schema(Command):
             Column("meaning", "Meaning"),
         )
         rows = tuple(
-            (table.name, column.name, type_name(str(column.type)), column.comment)
+            (str(table.name), str(column.name), type_name(str(column.type)), column.comment)
             for table in ENTITIES
             for column in table.columns
         )

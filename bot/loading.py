@@ -1,0 +1,154 @@
+"""`python -m bot load`: files into the store, with a mapping that is configured or confirmed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.prompt import Confirm
+from rich.table import Table as Grid
+
+from analytics.errors import DataUnavailableError, UserError
+from analytics.words import counted
+from bot.setup import Bot
+from storage.engines import StoreError
+from storage.load.load import LoadReport, load_files, rejected, sample_of
+from storage.load.mapping import Mapping, Recipe, parse_mapping, recipe_of
+from storage.load.proposal import Proposal, propose_mapping
+
+REJECTS_SHOWN = 5
+
+
+class MappingNeededError(UserError):
+    """The file's columns can't be matched without help."""
+
+    code = "mapping_needed"
+
+
+def load(
+    bot: Bot, entity: str, files: Sequence[Path], *, source: str | None, yes: bool
+) -> LoadReport:
+    """Load files as an entity, or by a recipe of config.yaml. Raises UserError.
+
+    Without a configured mapping one is proposed from the first file, shown, and confirmed unless
+    `yes`.
+    """
+    console = Console(stderr=True, highlight=False)
+    missing = [str(f) for f in files if not f.is_file()]
+    if missing:
+        raise DataUnavailableError(f"There is no file {missing[0]}.", hint="Check its path.")
+    try:
+        mapping, target = mapping_for(bot, entity, files[0], console, yes=yes)
+        name = source or files[0].stem
+        with progress_bar(console) as tell:
+            report = load_files(
+                bot.store,
+                target,
+                files,
+                mapping,
+                source=name,
+                description=f"rows of {', '.join(f.name for f in files)}"[:200],
+                progress=tell,
+            )
+    except StoreError as error:
+        raise DataUnavailableError(error.message, hint=error.hint) from error
+    show(report, bot, console)
+    return report
+
+
+def mapping_for(
+    bot: Bot, entity: str, file: Path, console: Console, *, yes: bool
+) -> tuple[Mapping | Recipe, str]:
+    """The configured mapping of this name, else a confirmed proposal; and the entity it fills."""
+    configured = bot.settings.loads.get(entity)
+    if configured is not None:
+        mapping = parse_mapping(configured)
+        return mapping, recipe_of(mapping).entities[0]
+    columns, sample = sample_of(file)
+    proposal = propose_mapping(entity, columns, sample, timezone=bot.settings.time_zone)
+    show_proposal(proposal, console)
+    if not proposal.complete:
+        raise MappingNeededError(
+            f"I found no column for {', '.join(proposal.missing)} in {file.name}.",
+            hint="Write the mapping under `loads:` in config.yaml (docs/loading.md shows how).",
+        )
+    if not yes:
+        if not console.is_terminal:
+            raise MappingNeededError(
+                "I need a yes to this mapping.", hint="Add --yes, or configure it under `loads:`."
+            )
+        if not Confirm.ask("Load by this mapping?", console=console, default=False):
+            raise MappingNeededError(
+                "Nothing was loaded.", hint="Write the mapping under `loads:` in config.yaml."
+            )
+    return proposal.mapping(), proposal.entity
+
+
+def show_proposal(proposal: Proposal, console: Console) -> None:
+    """The proposed mapping as a table, what is open, and its form for config.yaml."""
+    grid = Grid(title="Proposed mapping", title_justify="left", header_style="bold")
+    for heading in ("Column", "From", "Sure", "Why"):
+        grid.add_column(heading)
+    for c in proposal.columns:
+        said = c.spec if isinstance(c.spec, str) else yaml.safe_dump(
+            c.spec, default_flow_style=True, width=1000
+        ).strip()  # fmt: skip
+        grid.add_row(f"{c.entity}.{c.target}", said, f"{c.confidence * 100:.0f} %", c.why)
+    console.print(grid)
+    if proposal.unused:
+        console.print(f"Not used: {', '.join(proposal.unused)}.", markup=False)
+    for question in proposal.questions:
+        console.print(f"Mind: {question}", style="yellow", markup=False)
+    entry = yaml.safe_dump({"loads": {proposal.entity: proposal.config}}, sort_keys=False)
+    console.print("To keep or change it, put this into config.yaml:", style="dim")
+    console.print(entry, style="dim", markup=False)
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[int, int | None, str], None]]:
+    """A bar of rows with the phase; on no terminal, nothing."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} rows"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def tell(done: int, total: int | None, phase: str) -> None:
+            bar.update(task, completed=done, total=total, description=phase)
+
+        yield tell
+
+
+def show(report: LoadReport, bot: Bot, console: Console) -> None:
+    """What was taken and what was not, with the first rejected rows."""
+    if report.known and report.nothing_changed:
+        console.print(f"{', '.join(report.known)}: loaded before. Nothing changed.", markup=False)
+    for e in report.entities:
+        console.print(
+            f"{e.entity}: {e.new:,} new, {e.changed:,} changed, {e.unchanged:,} unchanged.",
+            markup=False,
+        )
+    console.print(
+        f"{counted(report.rows_read, 'line')} read in {report.seconds:.1f} s, "
+        f"{counted(report.rows_rejected, 'line')} rejected.",
+        style="bold",
+        markup=False,
+    )
+    for reason, n in report.reasons.items():
+        console.print(f"  {n:,}: {reason}", style="yellow", markup=False)
+    for load_id in report.load_ids if report.rows_rejected else ():
+        first: list[dict[str, Any]] = rejected(bot.store, load_id, REJECTS_SHOWN)
+        for row in first:
+            console.print(f"  line {row['line_no']}: {row['reason']}", style="dim", markup=False)
+        if first:
+            console.print(
+                f"  All of them are kept in rejected_rows under load {load_id}.",
+                style="dim",
+                markup=False,
+            )
