@@ -34,6 +34,8 @@ PAGE_EVENTS = ("visit", "page", "page_view", "pageview", "search")
 CART_EVENT = "add_to_cart"
 ORDER_EVENTS = ("purchase", "order")
 
+ONE: Sql = sa.literal_column("1", sa.Integer)
+ZERO: Sql = sa.literal_column("0", sa.Integer)
 ONE_DAY = dt.timedelta(days=1)
 
 Rows = sa.Select[*tuple[Any, ...]]
@@ -51,16 +53,12 @@ class CannotAnswerError(Exception):
 
 def rows_of(entity: str, scope: Scope) -> sa.FromClause:
     """The entity's rows for a scope. Raises CannotAnswerError."""
-    found = ENTITY[entity]
-    missing = scope.missing(found)
-    if missing:
-        raise CannotAnswerError(found, tuple(d.label.lower() for d in missing))
     return BUILDERS[entity](scope).subquery(entity)
 
 
 def flag(*conditions: Sql) -> Sql:
     """1 where all conditions hold, else 0."""
-    return sa.case((sa.and_(*conditions), 1), else_=0)
+    return sa.case((sa.and_(*conditions), ONE), else_=ZERO)
 
 
 def sliced(
@@ -145,7 +143,7 @@ def order_rows(scope: Scope) -> Rows:
 
 def amounts(kind: Sql, cents: Sql) -> tuple[Sql, Sql]:
     """A row's amount, and what was taken back by it: 0 for a sale."""
-    back = sa.case((kind == "return", -cents), else_=0)
+    back = sa.case((kind == "return", -cents), else_=ZERO)
     return cents.label("amount_cents"), back.label("returned_cents")
 
 
@@ -184,7 +182,7 @@ def order_line_rows(scope: Scope) -> Rows:
             orders.c.ordered_at.label("at"),
             orders.c.kind,
             order_lines.c.item_id,
-            sa.case((items.c.is_product.is_(sa.false()), 0), else_=1).label("is_product"),
+            sa.case((items.c.is_product.is_(sa.false()), ZERO), else_=ONE).label("is_product"),
             order_lines.c.quantity,
             order_lines.c.amount_cents,
             *slices,
@@ -301,7 +299,7 @@ def cut_visits(seen: sa.FromClause) -> tuple[sa.FromClause, Sql]:
     second = epoch_s(seen.c["at"])
     before = sa.func.lag(second).over(partition_by=seen.c.person_id, order_by=seen.c["at"])
     gaps = sa.select(*seen.c, (second - before).label("gap")).subquery("gaps")
-    begins = sa.case((gaps.c.gap <= IDLE_SECONDS, 0), else_=1)
+    begins = sa.case((gaps.c.gap <= IDLE_SECONDS, ZERO), else_=ONE)
     number = isum_over(begins, gaps)
     cut = sa.select(*gaps.c, number.label("visit")).subquery("cut")
     return cut, cut.c.visit
@@ -322,12 +320,12 @@ def grouped_visits(seen: sa.FromClause, key: Sql) -> Rows:
     return sa.select(
         seen.c.person_id,
         start.label("at"),
-        sa.case((icount() > 1, seconds)).label("seconds"),
+        sa.case((icount() > ONE, seconds)).label("seconds"),
         icount().label("events"),
         isum(seen.c.page).label("pages"),
         carted.label("carted"),
         ordered.label("ordered"),
-        sa.case((sa.and_(carted == 1, ordered == 0), 1), else_=0).label("abandoned"),
+        flag(carted == ONE, ordered == ZERO).label("abandoned"),
         *slices,
     ).group_by(seen.c.person_id, key)
 
@@ -365,7 +363,7 @@ def rating_rows(scope: Scope) -> Rows:
             ratings.c["at"],
             ratings.c.kind,
             score,
-            sa.case((score >= 9, 1), (score <= 6, -1), else_=0).label("nps_sign"),
+            sa.case((score >= 9, ONE), (score <= 6, -ONE), else_=ZERO).label("nps_sign"),
             flag(score >= 4).label("is_satisfied"),
             *slices,
         )

@@ -127,7 +127,7 @@ def aggregate(measure: Measure, rows: sa.FromClause, *conditions: Sql) -> Sql:
     chosen = sa.case((sa.and_(*wanted), value)) if wanted else value
     if measure.aggregate == "distinct":
         return sa.func.count(sa.distinct(chosen))
-    return sa.func.coalesce(isum(chosen), 0)
+    return sa.func.coalesce(isum(chosen), sa.literal_column("0"))
 
 
 def value_of(rows: sa.FromClause, column: str) -> Sql:
@@ -142,7 +142,8 @@ def holds(rows: sa.FromClause, column: str, values: tuple[Any, ...]) -> Sql:
     plain = [int(v) if isinstance(v, bool) else v for v in values]
     if "." in column:
         plain = [str(v) for v in plain]
-    return value_of(rows, column).in_(plain)
+    value = value_of(rows, column)
+    return value == plain[0] if len(plain) == 1 else value.in_(plain)
 
 
 def reached(measure: Measure, rows: sa.FromClause, scope: Scope, number: int) -> Sql:
@@ -244,14 +245,6 @@ def read(store: Store, scope: Scope, metrics: Sequence[Metric], spans: Spans) ->
     return [reading(m, scope, whole, whole, spans, refused) for m in metrics]
 
 
-def read_slices(
-    store: Store, scope: Scope, metrics: Sequence[Metric], spans: Spans
-) -> dict[Value, list[Reading]]:
-    """Each metric in each window, per value of `scope.by` (None: where it is unknown)."""
-    found, refused = gather(store, scope, metrics, spans)
-    return readings_by_slice(scope, metrics, spans, found, refused)
-
-
 def readings_by_slice(
     scope: Scope,
     metrics: Sequence[Metric],
@@ -344,9 +337,7 @@ def why_unknown(metric: Metric, window: Window, spans: Spans, refused: dict[str,
             return refused[entity.name]
         span = span_of(entity, spans)
         if span is None:
-            return (
-                f"No {' or '.join(entity.needs) if entity.needs_any else entity.label} are loaded."
-            )
+            return f"No {absent(entity, spans)} are loaded."
         tables = "data" if entity.needs_any or entity.name == "people" else entity.needs[0]
         if window.end <= span.first:
             return f"The {tables} begin on {date_words(span.first)}."
@@ -357,9 +348,10 @@ def why_unknown(metric: Metric, window: Window, spans: Spans, refused: dict[str,
     return ""
 
 
-def absent(entity: Entity) -> str:
-    """The tables that would have to be loaded."""
-    return " or ".join(entity.needs) if entity.needs_any else entity.needs[-1].replace("_", " ")
+def absent(entity: Entity, spans: Spans) -> str:
+    """The rows that would have to be loaded first."""
+    lacking = [t.replace("_", " ") for t in entity.needs if t not in spans]
+    return " or ".join(lacking) if entity.needs_any else lacking[0]
 
 
 def note_of(metric: Metric, notes: list[str], samples: list[int | None]) -> str:

@@ -6,6 +6,7 @@ says so (`Scope.place` is None): its figures are unknown, never silently unfilte
 """
 
 import datetime as dt
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
@@ -82,11 +83,8 @@ def start_of_day(day: dt.date, zone: ZoneInfo) -> dt.datetime:
 
     Where a clock change skips midnight, the day begins at the end of the gap.
     """
-    midnight = dt.datetime.combine(day, dt.time(), zone)
-    instant = midnight.astimezone(dt.UTC)
-    if instant.astimezone(zone).date() != day:  # the wall time does not exist: fold=1 lies after it
-        instant = midnight.replace(fold=1).astimezone(dt.UTC)
-    return instant.replace(tzinfo=None)
+    midnight = dt.datetime.combine(day, dt.time(), zone)  # in a gap: the offset before it holds
+    return midnight.astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def instants(period: Period, zone: ZoneInfo) -> tuple[dt.datetime, dt.datetime]:
@@ -252,19 +250,19 @@ def clock_changes(
         return int(shift.total_seconds()) if shift else 0
 
     changes = [(since, offset(since))]
-    day = dt.timedelta(days=1)
     at = since
     while at < until and len(changes) <= MOST_CLOCK_CHANGES:
-        later = min(at + day, until)
+        later = min(at + dt.timedelta(days=1), until)
         if offset(later) != changes[-1][1]:
-            low, high = at, later  # the change lies in (low, high]; zones change on whole seconds
-            while high - low > dt.timedelta(seconds=1):
-                middle = low + (high - low) // 2
-                middle = middle.replace(microsecond=0) if middle.microsecond else middle
-                if middle <= low:
-                    break
-                low, high = (low, middle) if offset(middle) != changes[-1][1] else (middle, high)
-            changes.append((high, offset(high)))
+            same, seconds = 0, math.ceil((later - at).total_seconds())
+            while seconds - same > 1:  # the change lies in (same, seconds]
+                middle = (same + seconds) // 2
+                if offset(at + dt.timedelta(seconds=middle)) == changes[-1][1]:
+                    same = middle
+                else:
+                    seconds = middle
+            change = at + dt.timedelta(seconds=seconds)
+            changes.append((change, offset(change)))
         at = later
     return changes
 

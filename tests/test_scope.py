@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-from analytics.catalog import Catalog
+from analytics.catalog import ENTITY, Catalog, Measure
+from analytics.entities import adds_up
 from analytics.errors import UnknownNameError
 from analytics.period import parse_period
 from analytics.scope import (
@@ -15,6 +16,7 @@ from analytics.scope import (
     Scope,
     Window,
     clock_changes,
+    column_of,
     day_number,
     day_of,
     in_words,
@@ -46,7 +48,10 @@ def where(dimension: str, *values: str, negated: bool = False) -> Filters:
         ("2026-03-29", "Europe/Berlin", "2026-03-28 23:00"),
         ("2026-03-30", "Europe/Berlin", "2026-03-29 22:00"),
         ("2026-09-06", "America/Santiago", "2026-09-06 04:00"),  # midnight is skipped
-        ("2011-12-31", "Pacific/Apia", "2011-12-30 10:00"),  # the day before never was
+        ("2011-12-29", "Pacific/Apia", "2011-12-29 10:00"),
+        ("2011-12-30", "Pacific/Apia", "2011-12-30 10:00"),  # this day never was: it is empty
+        ("2011-12-31", "Pacific/Apia", "2011-12-30 10:00"),
+        ("2026-11-01", "America/Havana", "2026-11-01 04:00"),  # midnight comes twice
     ],
 )
 def test_a_day_begins_at_its_first_instant(day, zone, instant):
@@ -157,6 +162,20 @@ def test_a_column_without_any_value_is_blank(shop):
     assert scope.filters == where("country", "United Kingdom")
     assert ("country", "events") in scope.blank
     assert ("country", "orders") not in scope.blank
+
+
+def test_a_scope_knows_where_each_entity_has_a_dimension(shop):
+    periods = [("now", parse_period("last 30 days", TODAY))]
+    category = shop.catalog.dimension("category")
+    scope = scope_of(shop.store, shop.catalog, shop.zone, periods, by=category)
+    assert scope.place(ENTITY["orders"], category) == "items"
+    assert scope.missing(ENTITY["sessions"]) == (category,)
+    assert scope.missing(ENTITY["orders"]) == ()
+    assert not adds_up(Measure("orders", "count"), scope)  # an order may be in two categories
+    assert adds_up(Measure("orders", "sum", "amount_cents"), scope)
+    assert adds_up(Measure("orders", "count"), scope.slicing(None))
+    with pytest.raises(KeyError, match="category has no column in events"):
+        column_of(category, "events", events)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def conversion_words(r: Reading) -> str:
     if r.before is None:
         return f"conversion is {share_words(now)}"
     before = float(r.before)
-    if within_chance(now, before, *(n or 0 for n in r.samples[:2])):
+    if within_chance(now, before, *(n or 1 for n in r.samples[:2])):
         return f"conversion held at {share_words(now)}"
     verb = "rose" if now > before else "fell"
     return f"conversion {verb} to {share_words(now)} from {share_words(before)}"
@@ -177,8 +177,6 @@ def conversion_words(r: Reading) -> str:
 
 def within_chance(a: float, b: float, n: int, m: int) -> bool:
     """Whether two shares of samples n and m differ by less than 1.96 pooled standard errors."""
-    if not n or not m:
-        return True
     pooled = (a * n + b * m) / (n + m)
     return abs(a - b) <= 1.96 * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
 
@@ -200,17 +198,13 @@ def main_chart(
     """The main series over the period's days, the period before beside it; None if unknown."""
     known = {r.metric.name: r for r in readings if r.now is not None}
     metric = next((known[n].metric for n in CHARTED if n in known), None)
-    if metric is None:
+    span = span_of(ENTITY[metric.numerator.entity], spans) if metric else None
+    if metric is None or span is None:
         return None
     measure = metric.numerator
-    span = span_of(ENTITY[measure.entity], spans)
-    if span is None:
-        return None
     found = daily(ctx.store, scope, [measure])[measure]
     step = days_per_point(scope.windows[0].days)
     x, values = points(scope.windows[0], found, step, span.first, span.last)
-    if not any(v is not None for v in values):
-        return None
     series = [Series(period.words, values)]
     if len(scope.windows) > 1:
         _, before = points(scope.windows[1], found, step, span.first, span.last)

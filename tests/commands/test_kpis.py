@@ -395,6 +395,75 @@ def test_follow_ups_are_questions_with_the_same_period_and_filters(small):
     assert 'segment last 30 days where country:"DE"' in result.follow_ups
 
 
+def test_a_period_that_runs_on_says_so(small):
+    assert "Today is not over: its numbers still grow." in notes(ask(small, "this month"))
+
+
+def test_a_store_of_orders_alone_leaves_the_rest_unknown(ctx):
+    fill(ctx.store, orders=SHOP["orders"])
+    result = ask(ctx)
+    found = figures(result)
+    assert found["Orders"] == (5, 2)
+    assert found["People in total"] == (None, None)
+    assert found["Conversion"] == (None, None)
+    assert found["Active per day"] == (4 / 30, 2 / 30)
+    reasons = {p.label: p.note for p in result.parts if isinstance(p, Figure)}
+    assert reasons["Items sold"] == "No order lines are loaded."
+    assert reasons["Conversion"] == "No events are loaded."
+    assert reasons["NPS"] == "No ratings are loaded."
+
+
+def test_what_is_loaded_of_active_days_is_named(ctx):
+    fill(ctx.store, people=SHOP["people"])
+    reasons = {p.label: p.note for p in ask(ctx).parts if isinstance(p, Figure)}
+    assert reasons["Active per day"] == "No events or orders are loaded."
+
+
+def test_a_store_of_visits_alone_leads_with_what_it_knows(ctx):
+    fill(ctx.store, events=SHOP["events"])
+    result = ask(ctx, "2026-09-01..2026-09-15")
+    assert result.headline.startswith("Active per day 0.429 from 2026-09-01 to 2026-09-15;")
+    chart = next(p for p in result.parts if isinstance(p, Chart))
+    assert (chart.title, chart.unit) == ("Active per day", "count")
+    reasons = {p.label: p.note for p in result.parts if isinstance(p, Figure)}
+    assert reasons["Active in 30 days"] == "It takes 30 days; the data begin on 9 Sep 2026."
+
+
+def test_a_store_of_ratings_alone_has_no_chart(ctx):
+    fill(ctx.store, ratings=SHOP["ratings"])
+    result = ask(ctx)
+    assert result.headline == "NPS 25 in the last 30 days."
+    assert not any(isinstance(p, Chart) for p in result.parts)
+
+
+def visits(month: str, n: int, orders: int) -> list[dict[str, Any]]:
+    """Visits of one event each, the first `orders` of them with an order."""
+    days = [f"{month}-{1 + i % 28:02} 10:00:{i // 28:02}" for i in range(n)]
+    return [
+        event(f"v{i}", day, "purchase" if i < orders else "visit", f"{month}{i}")
+        for i, day in enumerate(days)
+    ]
+
+
+def test_a_small_sample_of_the_period_before_is_said(ctx):
+    fill(ctx.store, events=visits("08", 50, 5) + visits("09", 400, 80))
+    by_label = {p.label: p.note for p in ask(ctx, "2026-09").parts if isinstance(p, Figure)}
+    assert by_label["Conversion"] == "Small sample before: n = 50."
+
+
+def test_a_change_of_conversion_beyond_chance_is_said(ctx):
+    fill(ctx.store, events=visits("08", 400, 40) + visits("09", 400, 80))
+    assert ask(ctx, "2026-09").headline.endswith("conversion rose to 20 % from 10 %.")
+
+
+def test_revenue_that_no_value_has_is_said_so(fresh):
+    seen = event("p9", "09-20 09:59", "visit", "s9") | {"channel": "ads"}
+    fill(fresh.store, events=[seen])
+    result = ask(fresh, by=fresh.catalog.dimension("channel"))
+    assert result.headline == "No revenue is told apart by channel in the last 30 days."
+    assert [r["channel"] for r in table(result)] == [None, "ads"]
+
+
 # --- the demo shop: real orders, simulated visits -------------------------------------------------
 
 
@@ -456,7 +525,7 @@ def scattered(n: int) -> dict[str, list[dict[str, Any]]]:
         return (state >> 8) % k
 
     def moment() -> dt.datetime:
-        return dt.datetime(2025, 10, 10) + dt.timedelta(days=pick(365), seconds=pick(86_400))  # noqa: DTZ001
+        return dt.datetime(2025, 10, 10) + dt.timedelta(days=pick(365), seconds=pick(86_400))
 
     countries = ["DE", "FR", "ES", None]
     people = [
