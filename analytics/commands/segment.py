@@ -145,8 +145,8 @@ class Known:
     """What is known about the buyers: one row per person, in the order of ids.
 
     `weights` say how much each trait counts. `returned` people gave back all they bought,
-    `visitors` came and did not buy (None: unknown); `visits` is the share of buyers with a visit,
-    None where there are no visits. `simulated` visits describe segments, and do not make them.
+    `visitors` came and did not buy; `visits` is the share of buyers with a visit. Both are None
+    where no buyer has one. `simulated` visits describe segments, and do not make them.
     """
 
     people: pd.DataFrame
@@ -176,7 +176,7 @@ def known_people(ctx: Context, period: Period, where: Filters) -> Known:
         tuple(t for t, _ in chosen),
         tuple(w for _, w in chosen),
         len(people) - len(kept),
-        visitors_only(ctx, scope.slicing(None)) if visits is not None else None,
+        visitors_only(ctx, scope.slicing(None)) if share else None,
         share or None,
         simulated,
     )
@@ -342,7 +342,10 @@ def refuse_too_few(ctx: Context, known: Known, period: Period, k: int) -> None:
 
 def refuse_alike(scaled: Points, k: int) -> None:
     """Raises NotEnoughDataError where people are of fewer kinds than there are to be segments."""
-    found, least = kinds(scaled), max(3, k)
+    least = max(3, k)
+    if kinds(scaled[:1000]) >= least:
+        return
+    found = kinds(scaled)
     if found < least:
         raise NotEnoughDataError(
             f"All {words(len(scaled), 'count')} people bought alike: they are of "

@@ -14,10 +14,11 @@ from analytics.commands.segment import (
     by_value,
     choice_words,
     known_people,
+    refuse_alike,
 )
 from analytics.errors import NotEnoughDataError, TooLargeError, UnknownNameError, UserError
 from analytics.methods.portraits import clustering
-from analytics.methods.portraits.clustering import Candidate, Choice
+from analytics.methods.portraits.clustering import Candidate, Choice, Density
 from analytics.period import parse_period
 from analytics.result import Chart, Note, Result, Table
 from analytics.scope import Filter, Filters
@@ -290,6 +291,47 @@ def test_dbscan_says_who_fits_no_group(duck: Context) -> None:
     assert found["people"].tolist()[-1] >= 3
     assert "fit none and bring" in result.headline
     assert "the knee of the distances" in notes(result)
+
+
+@pytest.mark.parametrize(
+    ("label", "headline"),
+    [
+        (-1, "No dense groups among 200 buyers: they differ too gradually to be parted."),
+        (0, "1 dense group among 200 buyers: nobody stands apart."),
+    ],
+)
+def test_dbscan_without_groups_or_without_noise_says_so(
+    duck: Context, monkeypatch: pytest.MonkeyPatch, label: int, headline: str
+) -> None:
+    fill(duck.store, **planted())
+    alone = Density(np.full(200, label), radius=0.5, neighbours=10)
+    monkeypatch.setattr("analytics.commands.segment.dense_groups", lambda _: alone)
+    result = ask(duck, method="dbscan")
+    assert result.headline == headline
+    titles = [p.title for p in result.parts if isinstance(p, Table)]
+    assert titles == ["Segments", "Profiles (medians)"]
+
+
+def test_unstable_segments_are_warned_of(duck: Context) -> None:
+    rng = np.random.default_rng(3)
+    orders = [
+        order(
+            f"{i}", f"p{i}", f"2026-08-{rng.integers(1, 29):02} 12:00", int(rng.integers(1, 9999))
+        )
+        for i in range(120)
+    ]
+    fill(duck.store, orders=orders)
+    result = ask(duck, k=11)
+    (warning,) = (p for p in result.parts if isinstance(p, Note) and p.level == "warning")
+    assert warning.text.startswith("These segments are unstable")
+
+
+def test_people_are_alike_only_if_all_of_them_are() -> None:
+    first_alike = np.zeros((1500, 2), dtype=np.float32)
+    with pytest.raises(NotEnoughDataError, match="All 1,500 people bought alike"):
+        refuse_alike(first_alike, 0)
+    first_alike[1200:, 0] = np.arange(300)
+    refuse_alike(first_alike, 0)
 
 
 def test_visits_shape_segments_unless_they_are_simulated(duck: Context) -> None:

@@ -271,6 +271,10 @@ class TestNaming:
         assert next(d for d in best.differences if d.trait.key == "orders").ratio == 2.0
         assert best.name != rest.name
 
+    def test_there_is_no_ratio_to_nothing(self):
+        assert Difference(TRAITS[1], 3.0, 0.0, 1.0).ratio is None
+        assert Difference(TRAITS[1], None, 2.0, 1.0).ratio is None
+
     def test_noise_is_called_what_it_is(self):
         people = buyers([1, 1, 9, 9], [5, 7, 1, 1], [100, 300, 10, 20])
         points = people[["recency", "orders", "revenue"]].to_numpy(np.float32)
