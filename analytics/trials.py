@@ -198,6 +198,11 @@ def trial_of(sighting: Sighting, ctx: Context, by: Dimension | None) -> Trial:
     stopped = last < ctx.today - 2 * DAY and (last - first).days + 1 >= FIRST_DAY
     if plan is None and stopped:
         end = last + DAY
+    if len(sighting.people) < 2:
+        raise NotEnoughDataError(
+            f"{sighting.name} has only one variant: {listed(list(sighting.people))}.",
+            hint="An experiment needs people who saw something else, or nothing new.",
+        )
     if start >= end:
         raise NotEnoughDataError(
             f"{sighting.name} has no full day behind it yet.", hint="Ask again tomorrow."

@@ -178,7 +178,7 @@ class Told:
 
     def reason(self) -> str:
         """One sentence behind the verdict."""
-        v, main = self.verdict, self.main.label
+        v = self.verdict
         cause = CAUSES[v.cause]
         cause = cause[0].upper() + cause[1:]
         match v.state:
@@ -191,7 +191,11 @@ class Told:
                 again = f"; ask again in {time_left_words(left)}" if left and left.days else ""
                 return f"{cause}{again}."
             case "guardrail_harmed":
-                bad = next(f for f in self.findings[self.best] if f.outcome.name == v.guardrail)
+                main, *others = self.findings[self.best]
+                c = self.comparison
+                if c is not None and c.finding == "worse":
+                    return f"{self.moved(main)}."
+                bad = next(f for f in others if f.outcome.name == v.guardrail)
                 return f"{self.moved(bad)}, beyond what luck explains."
             case "ship" | "dont_ship":
                 also = [t for t in self.trial.treatments if self.verdicts[t].state == v.state]
@@ -200,7 +204,7 @@ class Told:
             case "no_meaningful_difference":
                 limit = self.trial.plan.mde if self.trial.plan else None
                 than = f", less than the {share_words(limit)} that matter" if limit else ""
-                return f"{main} moved by {self.range()}{than}."
+                return f"{self.main.label} moved by {self.range()}{than}."
             case "keep_running" | "plan_used_up":
                 return self.undecided()
 
