@@ -19,7 +19,8 @@ clauses come in any order; fillers ("the", "please", "show me") are passed over.
     value     = word { word } up to the next clause | '"' any text '"'
 
 Nothing is guessed: a word that fits nowhere is refused, with what it was probably meant to be.
-`parse(unparse(c), today)` gives `c` again for every command.
+`parse(unparse(c), today)` gives `c` again for every command. A command's choices are words of one
+field each, so that a choice can be said alone.
 """
 
 import dataclasses
@@ -634,9 +635,7 @@ def unparse(command: Command) -> str:
         elif saying.positional:
             parts.insert(1, quoted(value, own_words(command)))
         elif choices(annotation):
-            parts.append(
-                f"by {value}" if saying.after_by else f"{field_words(name, saying)[0]} {value}"
-            )
+            parts.append(f"by {value}" if saying.after_by else value)
         else:
             said = in_quotes(value) if kind is str else repr(value)
             parts.append(f"{field_words(name, saying)[0]} {said}")

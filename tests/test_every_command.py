@@ -13,7 +13,7 @@ from analytics.command import COMMANDS, Command, Context
 from analytics.errors import UserError
 from analytics.result import Chart, Note, Result, Table
 from bot.dispatch import Answer, answer
-from bot.parse import Request, parse, unparse
+from bot.parse import Request, choices, parse, unparse
 from bot.render.chart import alt_text, spec, svg
 from bot.render.docs import commands_page, configuration_page
 from bot.render.sheet import sheets
@@ -45,6 +45,12 @@ def test_a_command_explains_itself(name: str, ctx: Context) -> None:
     assert all(saying.help for _, saying in command.sayings().values())
     shown = to_text(answer(f"help {name}", ctx).result)
     assert all(e.split()[-1] in shown for e in command.examples)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_two_fields_share_a_choice(name: str) -> None:
+    words = [c for annotation, _ in COMMANDS[name].sayings().values() for c in choices(annotation)]
+    assert len(set(words)) == len(words)
 
 
 @pytest.mark.parametrize(("name", "text"), EXAMPLES)
@@ -120,9 +126,7 @@ def test_an_answer_fits_every_surface(name: str, text: str, shops: dict[str, Con
 
 
 @pytest.mark.parametrize(("name", "text"), EXAMPLES)
-def test_an_empty_store_is_answered_or_politely_refused(
-    name: str, text: str, ctx: Context
-) -> None:
+def test_an_empty_store_is_answered_or_politely_refused(name: str, text: str, ctx: Context) -> None:
     try:
         result = answer(text, ctx).result
     except UserError as refusal:

@@ -40,9 +40,8 @@ def renderable(result: Result, *, form: Form = "answer", rows: int = 20) -> Rend
     parts.append(Text(result.headline, style="bold"))
     warnings = [p for p in result.parts if isinstance(p, Note) and p.level == "warning"]
     parts += [Text(f"⚠ {w.text}", style="yellow") for w in warnings]
-    parts += (
-        [Text(f"⚠ Simulated: {s}.", style="yellow") for s in receipt.simulated] if receipt else []
-    )
+    if receipt and receipt.simulated:
+        parts.append(Text(f"⚠ Simulated: {'; '.join(receipt.simulated)}.", style="yellow"))
     chosen = [p for p in result.parts if p not in warnings and wanted(p, form)]
     for is_figure, run in groupby(chosen, key=lambda p: isinstance(p, Figure)):
         if is_figure:
@@ -121,7 +120,7 @@ def figures_grid(figures: Sequence[Figure], currency: str) -> RenderableType:
         grid.add_column("Note")
     for group, run in groupby(figures, key=lambda f: f.group):
         if group:
-            grid.add_row(Text(group, style="bold underline"))
+            grid.add_row(Text(group, style="bold cyan"))
         for f in run:
             moved, style = change_text(f)
             cells = [
@@ -161,7 +160,9 @@ def chart_text(chart: Chart, currency: str) -> str:
             for s in chart.series
         ]
     else:
-        lines += [_sparkline(chart, s.name, s.values, currency) for s in chart.series]
+        known = [v for s in chart.series for v in s.values if v is not None]
+        span = (min(0, *known), max(known)) if known else (0, 0)
+        lines += [_sparkline(chart, s.name, s.values, currency, span) for s in chart.series]
     return "\n".join(lines)
 
 
@@ -190,16 +191,19 @@ def _bars(chart: Chart, currency: str) -> list[str]:
     return lines
 
 
-def _sparkline(chart: Chart, name: str, values: Sequence[Number], currency: str) -> str:
+def _sparkline(
+    chart: Chart, name: str, values: Sequence[Number], currency: str, span: tuple[float, float]
+) -> str:
+    """Blocks as high as the values within `span`, which all series of a chart share."""
     known = [v for v in values if v is not None]
     if not known:
         return f"  {name}: unknown"
-    low, high = min(0, *known), max(known)
-    span = (high - low) or 1
+    low, high = span
     line = "".join(
-        " " if v is None else BLOCKS[min(7, int((v - low) / span * 7.999))] for v in values
+        " " if v is None else BLOCKS[min(7, int((v - low) / ((high - low) or 1) * 7.999))]
+        for v in values
     )
-    least, most = (short_words(v, chart.unit, currency) for v in (min(known), high))
+    least, most = (short_words(v, chart.unit, currency) for v in (min(known), max(known)))
     return f"  {line}  {name}: {least} to {most}"
 
 
