@@ -478,7 +478,7 @@ def rows_of(output: Output, source: str) -> str:
     if output.grouped:
         inner = grouped_rows(output, taken)
     else:
-        listed = ", ".join(f"{v} AS {c}" for c, v in output.values.items())
+        listed = ", ".join(f'{v} AS "{c}"' for c, v in output.values.items())
         inner = f"SELECT {listed} {taken}"
     named = []
     for name in order:
@@ -487,7 +487,7 @@ def rows_of(output: Output, source: str) -> str:
         elif (output.entity, name) == ("orders", "kind") and output.values[name] == "NULL":
             named.append("CASE WHEN amount_cents < 0 THEN 'return' ELSE 'sale' END AS kind")
         else:
-            named.append(f"CAST({name} AS {duck_type(table.columns[name])}) AS {name}")
+            named.append(f'CAST("{name}" AS {duck_type(table.columns[name])}) AS "{name}"')
     return f"SELECT {', '.join(named)} FROM ({inner})"  # noqa: S608 - literals are quoted
 
 
@@ -511,24 +511,24 @@ def grouped_rows(output: Output, taken: str) -> str:
     for column, value in output.values.items():
         match output.picks.get(column):
             case None if column in output.keys:
-                parts.append(f"g.{value} AS {column}")
+                parts.append(f'g.{value} AS "{column}"')
             case None:
-                parts.append(f"{value} AS {column}")
+                parts.append(f'{value} AS "{column}"')
             case "most":
                 joins.append(
                     f" LEFT JOIN (SELECT {keys}, min({{'n': -n, 'v': v}}).v AS m FROM "  # noqa: S608 - our names
                     f"(SELECT {keys}, {value} AS v, count(*) AS n {taken} AND {value} IS NOT NULL "
                     f"GROUP BY ALL) GROUP BY {keys}) m_{column} USING ({keys})"
                 )
-                parts.append(f"m_{column}.m AS {column}")
+                parts.append(f'm_{column}.m AS "{column}"')
             case _:
-                parts.append(f"g.{column} AS {column}")
+                parts.append(f'g."{column}" AS "{column}"')
     aggregates = "".join(
-        f", {aggregate(pick, output.values[column])} AS {column}"
+        f', {aggregate(pick, output.values[column])} AS "{column}"'
         for column, pick in output.picks.items()
         if pick != "most"
     )
-    grouped = f"(SELECT {keys}{aggregates} {taken} GROUP BY {keys}) g"  # noqa: S608 - our names
+    grouped = f"(SELECT {keys}{aggregates} {taken} GROUP BY {keys}) g"
     return f"SELECT {', '.join(parts)} FROM {grouped}{''.join(joins)}"  # noqa: S608 - our names
 
 

@@ -264,7 +264,9 @@ def _stage_csv(
     with text.path.open(encoding="utf-8-sig", newline="") as file:
         sample = file.read(1 << 16)
     delimiter = reading.delimiter or _delimiter(sample)
-    header = next((r for r in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if r), None)
+    header = next(
+        (r for r in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if r), None
+    )
     if header is None:
         raise LoadError(f"{path.name} is empty.", hint="The first line must name the columns.")
     columns = _text_columns(header)

@@ -105,6 +105,8 @@ TIME_FORMATS = (
     "%Y%m%d", "%d %b %Y", "%b %d, %Y", "%Y-%m-%d %H:%M:%S %z",
 )  # fmt: skip
 SIGNS = "£$€¥"
+COMMA_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?")
 
 
 @dataclass(frozen=True)
@@ -270,11 +272,9 @@ class _Guess:
         bare = ["".join(c for c in t if c not in signs).strip() for t in texts]
         if all(_number(t) for t in bare):
             found = {}
-        elif all(_number(t.replace(",", "")) for t in bare) and not all(
-            re.fullmatch(r"-?\d+,\d{1,2}", t) for t in bare if "," in t
-        ):
+        elif all(_number(t) or COMMA_THOUSANDS.fullmatch(t) for t in bare):
             found = {"thousands": ","}
-        elif all(_number(t.replace(".", "").replace(",", ".")) for t in bare):
+        elif all(DECIMAL_COMMA.fullmatch(t) for t in bare):
             found = {"decimal": ","}
             if any("." in t for t in bare):
                 found["thousands"] = "."
@@ -291,9 +291,10 @@ class _Guess:
         proposed, missing = [], []
         wanted = [c for c in table.columns if c.name != "source"]
         for column in sorted(wanted, key=lambda c: not required(c)):
-            one = self.proposed(entity, column.name, kind_of(column)) or self.made_up(
-                entity, column.name
-            )
+            # the price of a line is a unit's, where there is a quantity
+            one = self.product(entity) if column.name == "amount_cents" else None
+            one = one or self.proposed(entity, column.name, kind_of(column))
+            one = one or self.made_up(entity, column.name)
             if one is not None:
                 proposed.append(one)
             elif required(column) and (entity, column.name) not in DEFAULTS:
@@ -311,8 +312,6 @@ class _Guess:
         if target == "line_no" and (order := self.find("order_id", free=False)):
             spec = {"running_number_in": order[0]}
             return Proposed(entity, target, spec, 0.8, "the lines of an order, numbered")
-        if target == "amount_cents":
-            return self.product(entity)
         return None
 
     def product(self, entity: str) -> Proposed | None:

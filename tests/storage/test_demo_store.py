@@ -63,7 +63,9 @@ def test_revenue_is_that_of_plain_pandas_to_the_penny(
     joined = order_lines.join(orders, orders.c.order_id == order_lines.c.order_id)
     of_lines = one(
         shop.store,
-        sa.select(isum(order_lines.c.amount_cents)).select_from(joined).where(orders.c.kind == kind),
+        sa.select(isum(order_lines.c.amount_cents))
+        .select_from(joined)
+        .where(orders.c.kind == kind),
     )
     assert of_orders == of_lines == plain == round(pounds * 100)
 
@@ -80,9 +82,7 @@ def test_an_order_is_its_lines(shop: Context) -> None:
         .group_by(order_lines.c.order_id)
         .subquery()
     )
-    differs = sa.or_(
-        per_order.c.amount != orders.c.amount_cents, per_order.c.n != per_order.c.last
-    )
+    differs = sa.or_(per_order.c.amount != orders.c.amount_cents, per_order.c.n != per_order.c.last)
     joined = orders.outerjoin(per_order, per_order.c.order_id == orders.c.order_id)
     wrong = sa.select(icount()).select_from(joined)
     assert one(shop.store, wrong.where(sa.or_(differs, per_order.c.n.is_(None)))) == 0
@@ -170,7 +170,10 @@ def test_installing_again_changes_nothing(tmp_path: Path) -> None:
     assert not install_demo(store).nothing_changed
     before = store.sources(), store.fork().rows(sa.select(loads).order_by(loads.c.load_id))
     assert install_demo(store).nothing_changed
-    assert before == (store.sources(), store.fork().rows(sa.select(loads).order_by(loads.c.load_id)))
+    assert before == (
+        store.sources(),
+        store.fork().rows(sa.select(loads).order_by(loads.c.load_id)),
+    )
     report = load_files(
         store, "orders", [FILE], demo_recipe(), source=REAL, description="again", again=True
     )

@@ -48,9 +48,7 @@ LOADED = [
 ]
 
 
-def load(
-    store: Store, file: Path, mapping: Mapping | Recipe = ORDERS, **more: Any
-) -> LoadReport:
+def load(store: Store, file: Path, mapping: Mapping | Recipe = ORDERS, **more: Any) -> LoadReport:
     """Load a file of orders under the source "shop"."""
     entity = mapping.entity if isinstance(mapping, Mapping) else mapping.entities[-1]
     told: dict[str, Any] = {"source": "shop", "description": "a test", **more}
@@ -73,10 +71,10 @@ def contents(store: Store) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def text(rows: list[list[Any]], delimiter: str = ",") -> str:
+def text(rows: list[list[Any]], delimiter: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> str:
     """Rows under the header as delimited text."""
     out = io.StringIO()
-    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=quoting)
     writer.writerows([HEADER, *rows])
     return out.getvalue()
 
@@ -273,9 +271,7 @@ def test_rejected_rows_are_kept_with_reason_and_line(store: Store, tmp_path: Pat
     assert rejected(store, report.load_id, limit=0) == []
 
 
-def test_lines_that_are_no_rows_keep_the_numbers_of_the_others(
-    duck: Store, tmp_path: Path
-) -> None:
+def test_lines_that_are_no_rows_keep_the_numbers_of_the_others(duck: Store, tmp_path: Path) -> None:
     """Quoted line ends, empty lines and wrong widths before a line do not shift its number."""
     file = tmp_path / "a.csv"
     file.write_text(
@@ -358,47 +354,46 @@ def test_progress_is_told_in_order(duck: Store, tmp_path: Path) -> None:
     assert told[-1] == (3, 3, "done")
 
 
-WIDE = parse_mapping(
-    {
-        "reject": [{"when": {"price": {"not_above": 0}}, "because": "no price"}],
-        "tables": [
-            {
-                "entity": "people",
-                "by": ["user"],
-                "columns": {
-                    "person_id": "user",
-                    "first_seen_at": {"from": "when", "pick": "earliest"},
-                    "country": {"from": "country", "pick": "last"},
-                },
+WIDE_CONFIG: dict[str, Any] = {
+    "reject": [{"when": {"price": {"not_above": 0}}, "because": "no price"}],
+    "tables": [
+        {
+            "entity": "people",
+            "by": ["user"],
+            "columns": {
+                "person_id": "user",
+                "first_seen_at": {"from": "when", "pick": "earliest"},
+                "country": {"from": "country", "pick": "last"},
             },
-            {
-                "entity": "items",
-                "by": ["sku"],
-                "columns": {"item_id": "sku", "name": {"from": "title", "pick": "most"}},
+        },
+        {
+            "entity": "items",
+            "by": ["sku"],
+            "columns": {"item_id": "sku", "name": {"from": "title", "pick": "most"}},
+        },
+        {
+            "entity": "orders",
+            "by": ["no"],
+            "columns": {
+                "order_id": "no",
+                "person_id": "user",
+                "ordered_at": "when",
+                "amount_cents": {"multiply": ["qty", "price"], "pick": "sum"},
             },
-            {
-                "entity": "orders",
-                "by": ["no"],
-                "columns": {
-                    "order_id": "no",
-                    "person_id": "user",
-                    "ordered_at": "when",
-                    "amount_cents": {"multiply": ["qty", "price"], "pick": "sum"},
-                },
+        },
+        {
+            "entity": "order_lines",
+            "columns": {
+                "order_id": "no",
+                "line_no": {"running_number_in": "no"},
+                "item_id": "sku",
+                "quantity": "qty",
+                "amount_cents": {"multiply": ["qty", "price"]},
             },
-            {
-                "entity": "order_lines",
-                "columns": {
-                    "order_id": "no",
-                    "line_no": {"running_number_in": "no"},
-                    "item_id": "sku",
-                    "quantity": "qty",
-                    "amount_cents": {"multiply": ["qty", "price"]},
-                },
-            },
-        ],
-    }
-)
+        },
+    ],
+}
+WIDE = parse_mapping(WIDE_CONFIG)
 WIDE_HEADER = "no,user,when,sku,title,qty,price,country\n"
 
 
@@ -426,8 +421,7 @@ def test_a_recipe_fills_several_tables_from_wide_lines(store: Store, tmp_path: P
         (o["order_id"], o["person_id"], o["kind"], o["amount_cents"]) for o in found["orders"]
     ] == [("A", "ann", "sale", 340), ("B", None, "return", -85), ("C", "ann", "sale", 201)]
     assert [
-        (x["order_id"], x["line_no"], x["item_id"], x["amount_cents"])
-        for x in found["order_lines"]
+        (x["order_id"], x["line_no"], x["item_id"], x["amount_cents"]) for x in found["order_lines"]
     ] == [("A", 1, "x", 255), ("A", 2, "x", 85), ("B", 1, "x", -85), ("C", 1, "z", 201)]
     assert (report.rows_read, report.rows_rejected, report.reasons) == (5, 1, {"no price": 1})
     assert {e.entity: e.new for e in report.entities} == {
@@ -521,7 +515,10 @@ def test_many_rejected_rows_are_all_kept(duck: Store, tmp_path: Path) -> None:
     assert (report.rows_rejected, duck.fork().column(chosen)) == (3000, [3000])
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+# blanks of other scripts count as blanks: only the plain one is tried around a text
+ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+PLAIN = ANY.filter(lambda c: c == " " or not c.isspace() or c in "\r\n\t")
+TEXTS = st.text(PLAIN, max_size=20)
 RECORDS = st.lists(
     st.tuples(
         TEXTS.filter(lambda t: bool(t.strip(" "))),
@@ -544,12 +541,11 @@ def test_what_is_written_as_csv_comes_back(
 ) -> None:
     """Any text, instant and amount, but for blanks around a text."""
     rows = [
-        [no, who, at.isoformat(), f"{cents // 100 if cents >= 0 else -(-cents // 100)}"
-         f".{abs(cents) % 100:02}" if cents >= 0 or cents <= -100 else f"-0.{-cents:02}", where]
-        for no, who, at, cents, where in records
-    ]  # fmt: skip
+        [no, who, at.isoformat(), f"{'-' if c < 0 else ''}{abs(c) // 100}.{abs(c) % 100:02}", where]
+        for no, who, at, c, where in records
+    ]
     file = tmp_path / "any.csv"
-    file.write_text(text(rows, delimiter), encoding="utf-8", newline="")
+    file.write_text(text(rows, delimiter, csv.QUOTE_ALL), encoding="utf-8", newline="")
     store = Store.open("duckdb:///:memory:")
     report = load(store, file)
     expected = sorted(
