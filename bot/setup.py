@@ -3,14 +3,13 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from storage.state import State, StateError
-
 from analytics.catalog import Catalog
 from analytics.command import Asker, Context
 from analytics.errors import DataUnavailableError
 from bot.config import Settings
 from bot.dispatch import Answer, Asked, answer
 from storage.engines import StoreError
+from storage.state import State, StateError
 from storage.store import Store
 
 MORNING = dt.time(9)
@@ -58,7 +57,9 @@ class Bot:
 
     def now(self) -> dt.datetime:
         """The clock; for old data, the morning after the last row."""
-        through = self.store.data_through() if self.settings.clock == "after data" else None
+        # a fork: the time limit of the store itself runs from its opening
+        old_data = self.settings.clock == "after data"
+        through = self.store.fork().data_through() if old_data else None
         if through is None:
             return dt.datetime.now(dt.UTC)
         last_day = through.replace(tzinfo=dt.UTC).astimezone(self.settings.zone).date()

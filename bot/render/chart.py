@@ -2,9 +2,11 @@
 
 The same specification is drawn here without a browser and live in one. Money is drawn in major
 units and shares in per cent; the colours are Okabe and Ito's, which colour-blind people tell apart.
+Slack shows pictures some 360 to 500 px wide: the letters are large beside the drawing.
 """
 
 import datetime as dt
+import json
 import unicodedata
 from typing import Any, assert_never
 
@@ -17,8 +19,13 @@ COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
     "#332288", "#882255", "#117733", "#44AA99",
 )  # fmt: skip
-WIDTH_PX = 640
-HEIGHT_PX = 320
+WIDTH_PX = 520
+HEIGHT_PX = 300
+#: Where bars lie, their labels take what is left of the width.
+LYING_PX = 340
+LABEL_CHARACTERS = 28
+LABEL_LINES = 4
+TICKS = 6
 VEGA_LITE = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
@@ -88,8 +95,8 @@ def spec(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> dict[
         "background": "white",
         "padding": 12,
         "title": {
-            "text": wrapped(chart.title, 70),
-            "subtitle": [line for note in notes for line in wrapped(note, 100)],
+            "text": wrapped(chart.title, 54),
+            "subtitle": [line for note in notes for line in wrapped(note, 76)],
             "anchor": "start",
         },
         "data": {"values": records(chart, currency)},
@@ -115,14 +122,14 @@ def spec(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> dict[
 
 CONFIG = {
     "font": "DejaVu Sans, Arial, sans-serif",
-    "title": {"fontSize": 17, "subtitleFontSize": 12, "subtitleColor": "#616061", "offset": 14},
+    "title": {"fontSize": 18, "subtitleFontSize": 13, "subtitleColor": "#616061", "offset": 14},
     "axis": {
-        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
+        "labelFontSize": 14, "titleFontSize": 14, "titleFontWeight": "normal",
         "titleColor": "#616061", "gridColor": "#ebebeb", "domainColor": "#bbb", "tickColor": "#bbb",
         "labelLimit": 260,
     },
     "legend": {
-        "orient": "bottom", "labelFontSize": 12, "title": None, "labelLimit": 260, "columns": 4,
+        "orient": "bottom", "labelFontSize": 14, "title": None, "labelLimit": 400, "columns": 4,
     },
     "view": {"stroke": None},
     "range": {"category": list(COLOURS)},
@@ -172,31 +179,36 @@ def scaled(value: Number | str | dt.date, unit: Unit, currency: str) -> Any:
 
 
 def axis(unit: Unit, currency: str, label: str) -> dict[str, Any]:
-    """How the numbers along an axis are written."""
-    title = label or None
+    """How the numbers along an axis are written: as `short_words` writes them."""
+    drawn: dict[str, Any] = {"title": label or None, "tickCount": TICKS}
     match unit:
         case "share":
-            return {"format": ".2~%", "title": title}
+            drawn["format"] = ".2~%"
         case "points":
-            return {"format": "+.2~f", "title": f"{label} (points)" if label else "points"}
+            drawn |= {"format": "+.2~f", "title": f"{label} (points)" if label else "points"}
         case "money":
-            sign = SYMBOLS.get(currency)
-            if sign:
-                expression = (
-                    f"(datum.value < 0 ? '-' : '') + '{sign}' + format(abs(datum.value), '.3~s')"
-                )
-                return {"labelExpr": expression, "title": title}
-            return {"format": ".3~s", "title": f"{label} ({currency})" if label else currency}
+            sign = SYMBOLS.get(currency, "")
+            drawn["labelExpr"] = f"(datum.value < 0 ? '-' : '') + '{sign}' + {SHORT}"
+            if not sign:
+                drawn["title"] = f"{label} ({currency})" if label else currency
         case "count" | "number":
-            return {"format": ".3~s", "title": title}
+            drawn["labelExpr"] = f"(datum.value < 0 ? '-' : '') + {SHORT}"
         case _:
             unit_name = {"days": "days", "seconds": "seconds", "times": "times (×)"}.get(unit)
-            return {"format": ".3~g", "title": title or unit_name}
+            drawn |= {"format": ".3~g", "title": label or unit_name}
+    return drawn
+
+
+#: A size without its sign. SI prefixes are for large numbers only: a milli reads like a million.
+SHORT = (
+    "(abs(datum.value) < 1 ? format(abs(datum.value), '.2~r') : "
+    "replace(replace(format(abs(datum.value), '.3~s'), 'G', 'bn'), 'M', 'm'))"
+)
 
 
 def _colour(chart: Chart) -> dict[str, Any]:
     names = [s.name for s in chart.series]
-    legend: dict[str, Any] | None = {"columns": 2 if max(map(len, names)) > 24 else 4}
+    legend = {"columns": max(1, min(4, (WIDTH_PX + 60) // (9 * max(map(len, names)) + 30)))}
     return {
         "field": "series",
         "type": "nominal",
@@ -210,10 +222,15 @@ def _line(chart: Chart, currency: str) -> dict[str, Any]:
     x: dict[str, Any] = {"field": "x", "title": chart.x_label or None}
     if dated:
         x |= {"type": "temporal", "axis": {"format": _day_format(chart), "labelAngle": 0}}
-        x["axis"]["tickCount"] = min(len(chart.x), 8)
+        x["axis"]["tickCount"] = min(len(chart.x), TICKS)
     else:
         x |= {"type": "ordinal", "sort": None, "axis": {"labelAngle": 0 if _short(chart) else -40}}
-    mark: dict[str, Any] = {"type": chart.kind, "interpolate": "linear", "strokeWidth": 2.5}
+    mark: dict[str, Any] = {
+        "type": chart.kind,
+        "interpolate": "linear",
+        "strokeWidth": 3,
+        "strokeJoin": "round",
+    }
     if len(chart.x) <= 31:
         mark["point"] = {"size": 36, "filled": True}
     if chart.kind == "area":
@@ -236,20 +253,23 @@ def _day_format(chart: Chart) -> str:
 
 
 def _short(chart: Chart) -> bool:
-    return sum(len(str(x)) for x in chart.x) <= 70
+    return sum(len(str(x)) for x in chart.x) <= 50
 
 
 def _bar(chart: Chart, currency: str) -> dict[str, Any]:
     """Upright while the labels fit beneath; else lying, with the labels to the left."""
     lying = not _short(chart) or len(chart.x) > 12
     order = [scaled(x, chart.x_unit, currency) for x in chart.x]
-    category = {
+    lines = {str(x): label_lines(str(x)) for x in order}
+    category: dict[str, Any] = {
         "field": "x",
         "type": "nominal",
         "sort": order,
         "title": chart.x_label or None,
-        "axis": {"labelAngle": 0, "labelLimit": 380 if lying else 160},
+        "axis": {"labelAngle": 0, "labelLimit": 260 if lying else 150},
     }
+    if lying:
+        category["axis"]["labelExpr"] = f"({json.dumps(lines)})[datum.label]"
     value = {
         "field": "y",
         "type": "quantitative",
@@ -265,15 +285,26 @@ def _bar(chart: Chart, currency: str) -> dict[str, Any]:
     layers = [
         {"mark": {"type": "bar", "cornerRadiusEnd": 2}, "encoding": encoding},
         {
-            "mark": {"type": "text", "fontSize": 11, "color": "#444", **text},
+            "mark": {"type": "text", "fontSize": 13, "color": "#444", **text},
             "encoding": {
                 k: v for k, v in encoding.items() if k != "color"
             } | {"text": {"field": "said", "type": "nominal"}},
         },
     ]  # fmt: skip
     bars = len(chart.x) * len(chart.series)
-    size = {"height": max(120, min(26 * bars, 900))} if lying else {}
+    thick = max(26 * len(chart.series), 19 * max(map(len, lines.values())) + 8)
+    size = (
+        {"width": LYING_PX, "height": max(120, min(thick * len(chart.x), 1_000))} if lying else {}
+    )
     return {"layer": layers if bars <= 40 else layers[:1], **size}
+
+
+def label_lines(label: str) -> list[str]:
+    """A label in a few lines; what is longer ends in “…”."""
+    lines = wrapped(label, LABEL_CHARACTERS)
+    if len(lines) > LABEL_LINES:
+        lines = [*lines[: LABEL_LINES - 1], lines[LABEL_LINES - 1] + "…"]
+    return lines
 
 
 def _pie(chart: Chart, currency: str) -> dict[str, Any]:
@@ -287,11 +318,12 @@ def _pie(chart: Chart, currency: str) -> dict[str, Any]:
     }
     encoding = {"theta": theta, "color": colour, "order": {"field": "y", "sort": "descending"}}
     return {
+        "width": LYING_PX,
         "encoding": encoding,
         "layer": [
             {"mark": {"type": "arc", "innerRadius": 60, "outerRadius": 130, "stroke": "white"}},
             {
-                "mark": {"type": "text", "radius": 166, "fontSize": 12},
+                "mark": {"type": "text", "radius": 160, "fontSize": 14},
                 "encoding": {"text": {"field": "said"}, "color": {"value": "#333"}},
             },
         ],
@@ -312,7 +344,7 @@ def _scatter(chart: Chart, currency: str) -> dict[str, Any]:
         "y": along("y", chart.unit, chart.y_label),
         "color": _colour(chart),
     }
-    mark = {"type": "circle", "size": 42, "opacity": 0.65}
+    mark = {"type": "circle", "size": 50, "opacity": 0.65}
     return {"mark": mark, "encoding": encoding}
 
 
@@ -323,16 +355,18 @@ def _interval(chart: Chart, currency: str) -> dict[str, Any]:
         "type": "nominal",
         "sort": order,
         "title": None,
-        "axis": {"labelFontSize": 13, "labelLimit": 240},
+        "axis": {"labelLimit": 220},
     }
     if len(chart.series) > 1:
         offset = {"yOffset": {"field": "series", "sort": [s.name for s in chart.series]}}
     else:
         offset = {}
     values = axis(chart.unit, currency, chart.y_label)
+    wide = max(map(len, order)) > 14
     x = {"field": "low", "type": "quantitative", "axis": values, "scale": {"nice": True}}
     return {
-        "height": max(110, 52 * len(chart.x) * len(chart.series)),
+        "width": LYING_PX + 60 if wide else WIDTH_PX,
+        "height": max(110, 56 * len(chart.x) * len(chart.series)),
         "layer": [
             {
                 "mark": {"type": "rule", "color": "#888", "strokeDash": [4, 4]},
@@ -353,7 +387,7 @@ def _interval(chart: Chart, currency: str) -> dict[str, Any]:
                 | offset,
             },
             {
-                "mark": {"type": "text", "dy": -14, "fontSize": 12, "color": "#333"},
+                "mark": {"type": "text", "dy": -15, "fontSize": 14, "color": "#333"},
                 "encoding": {
                     "y": y,
                     "x": {"field": "y", "type": "quantitative"},

@@ -1,0 +1,64 @@
+"""Pictures and their lines in the terminal: what would mislead the eye does not happen."""
+
+import dataclasses
+
+import pytest
+import vl_convert as vlc
+
+from analytics.result import Chart, Series, Unit
+from bot.render.chart import LABEL_LINES, label_lines, spec
+from bot.render.text import chart_text
+
+LONG = (
+    "JUMBO BAG VINTAGE CHRISTMAS → JUMBO BAG 50'S CHRISTMAS",
+    'A "quoted" <name> → ' + "B " * 99,
+)
+
+
+def drawn_texts(chart: Chart, currency: str = "") -> str:
+    """The picture as SVG."""
+    return str(vlc.vegalite_to_svg(spec(chart, currency)))
+
+
+@pytest.mark.parametrize(("unit", "sign"), [("count", ""), ("number", ""), ("money", "£")])
+def test_small_numbers_are_not_written_in_thousandths(unit: Unit, sign: str) -> None:
+    """0.2 on an axis is 0.2: as "200m" it would read like millions."""
+    in_minor_units = 100 if unit == "money" else 1
+    values = tuple(v * in_minor_units for v in (0.13, 0.2))
+    chart = Chart("Per person", "line", ("a", "b"), (Series("", values),), unit=unit)
+    svg = drawn_texts(chart, "GBP")
+    assert f">{sign}0.2" in svg
+    assert "0m<" not in svg
+
+
+@pytest.mark.parametrize(("value", "said"), [(2_000_000, "2m"), (2_000_000_000, "2bn")])
+def test_large_numbers_are_written_as_in_the_words(value: int, said: str) -> None:
+    """An axis says m and bn like the labels beside the bars."""
+    chart = Chart("Items", "bar", ("a",), (Series("", (value,)),), unit="count")
+    assert drawn_texts(chart).count(f">{said}<") == 2  # the axis, and the bar itself
+
+
+def test_long_labels_stand_in_lines() -> None:
+    """Both sides of a rule can be read whole, whatever signs are in them."""
+    chart = Chart("Rules", "bar", LONG, (Series("lift", (8, 3)),), unit="times")
+    svg = drawn_texts(chart)
+    assert "→ JUMBO BAG 50" in svg
+    assert "JUMBO BAG VINTAGE CHRISTMAS<" in svg
+    assert "&quot;quoted&quot;" in svg or 'A "quoted"' in svg
+
+
+def test_a_label_has_an_end() -> None:
+    """A very long name takes a few lines, and the last says that it goes on."""
+    lines = label_lines("word " * 200)
+    assert len(lines) == LABEL_LINES
+    assert lines[-1].endswith("…")
+
+
+def test_sparklines_of_a_chart_share_a_scale() -> None:
+    """What is a tenth of the other is drawn as a tenth of the other."""
+    chart = Chart("Orders", "line", ("a", "b"), (Series("now", (100, 50)), Series("then", (10, 5))))
+    now, then = chart_text(chart, "").splitlines()[1:]
+    assert now.split()[0] == "█▄"
+    assert then.split()[0] == "▁▁"
+    alone = dataclasses.replace(chart, series=chart.series[1:])
+    assert chart_text(alone, "").splitlines()[1].split()[0] == "█▄"
