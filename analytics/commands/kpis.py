@@ -34,8 +34,11 @@ MOST_ROWS = 10
 DAYS_BY_DAY = 62
 DAYS_BY_WEEK = 366
 
-#: What a slice is described by, the first that is known ranks the slices.
-SLICE_METRICS = ("revenue", "orders", "buyers", "average_order", "sessions", "conversion")
+#: What a slice is described by, and the tables behind it. The first that is known ranks the
+#: slices; visits stand in where the orders can't be told apart.
+SLICE_METRICS = ("revenue", "orders", "buyers", "average_order", "conversion")
+VISIT_METRICS = ("sessions", "sessions_per_person", "time_per_session", "conversion")
+SLICED_TABLES = ("orders", "events")
 
 #: Returns of this share of the revenue are worth a word in the headline.
 MUCH = 0.1
@@ -62,7 +65,7 @@ class Kpis(Command):
 
     def run(self, ctx: Context) -> Result:
         """Figures by group with a daily chart; or a table by the dimension."""
-        spans = spans_of(ctx.store, ctx.zone)
+        spans = spans_of(ctx.store, ctx.zone, SLICED_TABLES if self.by else ())
         if not spans:
             raise NotEnoughDataError(
                 "The store holds no data yet.",
@@ -248,8 +251,7 @@ def sliced_result(
     period: Period, by: Dimension, scope: Scope, spans: Spans, ctx: Context, notes: list[Part]
 ) -> Result:
     """One row per value, the largest first, the rest as "other"."""
-    metrics = [m for m in ctx.catalog.metrics if m.name in SLICE_METRICS]
-    metrics.sort(key=lambda m: SLICE_METRICS.index(m.name))
+    metrics = slice_metrics(scope, spans)
     found, refused = gather(ctx.store, scope, metrics, spans)
     slices = readings_by_slice(scope, metrics, spans, found, refused)
     known = [m for i, m in enumerate(metrics) if any(r[i].now is not None for r in slices.values())]
@@ -317,6 +319,12 @@ def small_samples(rows: Sequence[tuple[Value, list[Reading]]]) -> list[Part]:
     return notes
 
 
+def slice_metrics(scope: Scope, spans: Spans) -> list[Metric]:
+    """What the slices are described by: orders where they know the dimensions, else visits."""
+    told_apart = "orders" in spans and not scope.missing(ENTITY["orders"])
+    return [scope.catalog.metric(n) for n in (SLICE_METRICS if told_apart else VISIT_METRICS)]
+
+
 def summed(parts: Sequence[Quantities]) -> Quantities:
     """Cell by cell; right only for measures that add up over slices."""
     total: Quantities = {}
@@ -332,10 +340,7 @@ def slice_columns(
     """The value, the ranking metric with its change and share, the other metrics."""
     columns = [Column(by.name, by.label), Column(rank.name, rank.label, rank.unit)]
     if compared_too:
-        columns += [
-            Column(f"{rank.name}_before", "Before", rank.unit),
-            Column("change", "Change", "share"),
-        ]
+        columns.append(Column("change", "Change", "share"))
     columns.append(Column("share", "Share", "share"))
     columns += [Column(m.name, m.label, m.unit) for m in known[1:]]
     return tuple(columns)
@@ -354,7 +359,7 @@ def slice_row(
     ranked = readings[place]
     cells: list[Value] = [value, ranked.now]
     if compared_too:
-        cells += [ranked.before, relative(ranked)]
+        cells.append(relative(ranked))
     cells.append(ranked.now / total if ranked.now is not None and total > 0 else None)
     cells += [readings[metrics.index(m)].now for m in known[1:]]
     return tuple(cells)
