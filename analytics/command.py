@@ -86,7 +86,7 @@ class Context:
     zone: ZoneInfo
     currency: str
     catalog: Catalog = Catalog()  # noqa: RUF009 - frozen
-    asker: Asker = Asker()  # noqa: RUF009 - frozen
+    asker: Asker = Asker()
     tell: Callable[[str], None] = lambda _: None
 
     @property

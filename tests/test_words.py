@@ -45,7 +45,7 @@ from analytics.words import change, counted, listed, moved, short_words, words
         (3.2, "times", "", "3.2×"),
         (42.0, "score", "", "42"),
         (dt.date(2026, 10, 9), "date", "", "9 Oct 2026"),
-        (dt.datetime(2026, 10, 9, 8, 5), "instant", "", "9 Oct 2026 08:05 UTC"),  # noqa: DTZ001
+        (dt.datetime(2026, 10, 9, 8, 5), "instant", "", "9 Oct 2026 08:05 UTC"),
         (True, "flag", "", "yes"),
         ("France", "text", "", "France"),
     ],

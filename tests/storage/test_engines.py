@@ -1,6 +1,6 @@
 """What each engine does beyond compiling: opening, writing, cancelling; and that they agree."""
 
-# ruff: noqa: DTZ001 - instants in the store are naive UTC
+
 
 import contextlib
 import datetime as dt

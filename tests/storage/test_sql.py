@@ -1,6 +1,6 @@
 """Each portable construct against plain Python, on every engine."""
 
-# ruff: noqa: DTZ001 - instants in the store are naive UTC
+
 
 import datetime as dt
 import hashlib

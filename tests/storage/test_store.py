@@ -1,6 +1,6 @@
 """The store: what it records, the types it hands out, what it refuses."""
 
-# ruff: noqa: DTZ001 - instants in the store are naive UTC
+
 
 import datetime as dt
 from typing import Any
