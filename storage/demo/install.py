@@ -22,7 +22,7 @@ from storage.engines import StoreError
 from storage.load.load import LoadReport, load_files, load_tables, utc_now
 from storage.load.mapping import Mapping, Recipe, parse_mapping
 from storage.load.merge import alone, arrow_schema
-from storage.schema import loads
+from storage.schema import loads, sources
 from storage.store import Store
 
 FOLDER = Path(__file__).parent
@@ -93,7 +93,7 @@ def install_demo(
             now=at,
             progress=tell,
         )
-    _describe(store, at)
+    _describe(store)
     _record(store, mark, at, sum(rows.num_rows for rows in made.values()))
     counted = {(s.name, s.entity): s.rows for s in store.sources()}
     return DemoReport(real, {key: counted[key] for key in about})
@@ -121,10 +121,8 @@ def demo_mark() -> str:
     return digest.hexdigest()
 
 
-def _describe(store: Store, now: dt.datetime) -> None:
+def _describe(store: Store) -> None:
     """Each table's own words: the loader gave the recipe's tables one description."""
-    from storage.schema import sources
-
     with store.engine.writing() as writer:
         for s in SOURCES:
             here = sa.and_(sources.c.source == s.source, sources.c.entity == s.entity)

@@ -284,10 +284,10 @@ class Compiler:
             case "VARCHAR":
                 return f"nullif(trim({column.ident}), '')"
             case "DOUBLE":
+                c = column.ident
                 return (
-                    f"CASE WHEN {column.ident} = trunc({column.ident}) AND abs({column.ident}) < 1e15 "
-                    f"THEN CAST(CAST({column.ident} AS BIGINT) AS VARCHAR) "
-                    f"ELSE CAST({column.ident} AS VARCHAR) END"
+                    f"CASE WHEN {c} = trunc({c}) AND abs({c}) < 1e15 "
+                    f"THEN CAST(CAST({c} AS BIGINT) AS VARCHAR) ELSE CAST({c} AS VARCHAR) END"
                 )
             case _:
                 return f"CAST({column.ident} AS VARCHAR)"
@@ -369,9 +369,7 @@ class Compiler:
                     return f"CAST({int(cents)} AS BIGINT)"
                 case "boolean":
                     word = str(value).casefold()
-                    if word not in TRUE + FALSE:
-                        raise ValueError(word)
-                    return "true" if word in TRUE else "false"
+                    return ("true", "false")[(TRUE + FALSE).index(word) // len(TRUE)]
                 case "instant":
                     fixed = FileColumn("", literal(value), "VARCHAR")
                     return instant(fixed, fixed.ident, self.reading.timezone, "")

@@ -274,7 +274,7 @@ def _stage_csv(
     plain = _linked(text.path, folder)
     try:
         connection.execute(
-            f"CREATE TABLE raw AS SELECT * FROM read_csv({literal(plain)}, auto_detect=false, "
+            f"CREATE TABLE raw AS SELECT * FROM read_csv({literal(plain)}, auto_detect=false, "  # noqa: S608 - quoted
             f"header=true, delim={literal(delimiter)}, quote='\"', escape='\"', nullstr='', "
             f"columns={{{types}}})"
         )

@@ -449,7 +449,7 @@ def _refuse_twice(staging: _Staging, output: Output, taken: str) -> int:
     )
     # what says the same is left out without a reason: an empty list of them
     staging.connection.execute(
-        "UPDATE typed SET reasons = CASE WHEN later.same THEN [] "
+        "UPDATE typed SET reasons = CASE WHEN later.same THEN [] "  # noqa: S608 - quoted
         f"ELSE [{{'words': {literal(words)}, 'said': later.said}}] END "
         "FROM later WHERE later.line = typed.line"
     )

@@ -74,7 +74,13 @@ def merge(
     rows = 0
     for batch in batches:
         chosen = batch.select(schema.names).cast(schema)
-        writer.append(target, chosen, temporary=not fresh and not rows)
+        if fresh or not rows:
+            writer.append(target, chosen, temporary=not fresh)
+        else:
+            # PostgreSQL's driver does not find a temporary table again: each batch has its own
+            part = f"{target}_{rows}"
+            writer.append(part, chosen, temporary=True)
+            writer.run(sa.text(f'INSERT INTO "{target}" SELECT * FROM "{part}"'))  # noqa: S608 - our names
         rows += chosen.num_rows
         tell(chosen.num_rows)
     if fresh or not rows:

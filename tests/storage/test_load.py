@@ -504,7 +504,8 @@ def test_a_sample_has_the_first_rows(tmp_path: Path) -> None:
     """By column, a second column of the same name under a name of its own."""
     file = tmp_path / "a.csv"
     file.write_text("a,a,\n1,2,3\n4,,6\n")
-    assert sample_of(file, rows=1) == (["a", "a (2)", "column 3"], [{"a": "1", "a (2)": "2", "column 3": "3"}])  # fmt: skip
+    names = ["a", "a (2)", "column 3"]
+    assert sample_of(file, rows=1) == (names, [dict(zip(names, "123", strict=True))])
 
 
 def test_many_rejected_rows_are_all_kept(duck: Store, tmp_path: Path) -> None:

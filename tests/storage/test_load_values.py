@@ -185,15 +185,15 @@ BAD = [
     ("orders.ordered_at", "x", "9999-12-31", "`ordered_at` is not a time: “9999-12-31”"),
     ("orders.ordered_at", "x", "infinity", "`ordered_at` is not a time: “infinity”"),
     ("orders.ordered_at", "x", "1784118600", "`ordered_at` is not a time: “1784118600”"),
-    ("orders.ordered_at", "x", "2026-01-01 10:00 Mars/Sea", "`ordered_at` is not a time: “2026-01-01 10:00 Mars/Sea”"),
-    ("orders.ordered_at", {"from": "x", "format": "%d/%m/%Y"}, "2026-01-01", "`ordered_at` is not a time: “2026-01-01”"),
-    ("orders.ordered_at", {"from": "x", "format": "epoch_s"}, "1e30", "`ordered_at` is not a time: “1e30”"),
+    ("orders.ordered_at", "x", "2026-01-01 10:00 Mars/Sea", "`ordered_at` is not a time: “2026-01-01 10:00 Mars/Sea”"),  # noqa: E501
+    ("orders.ordered_at", {"from": "x", "format": "%d/%m/%Y"}, "2026-01-01", "`ordered_at` is not a time: “2026-01-01”"),  # noqa: E501
+    ("orders.ordered_at", {"from": "x", "format": "epoch_s"}, "1e30", "`ordered_at` is not a time: “1e30”"),  # noqa: E501
     ("orders.ordered_at", "x", "", "`ordered_at` is missing"),
     ("orders.amount_cents", "x", "12,34", "`amount_cents` is not an amount: “12,34”"),
     ("orders.amount_cents", "x", "1_0", "`amount_cents` is not an amount: “1_0”"),
     ("orders.amount_cents", "x", "nan", "`amount_cents` is not an amount: “nan”"),
     ("orders.amount_cents", "x", "9" * 30, "`amount_cents` is not an amount: “" + "9" * 30 + "”"),
-    ("orders.amount_cents", {"multiply": ["id", "x"]}, "two", "`amount_cents` needs a number in `x`: “two”"),
+    ("orders.amount_cents", {"multiply": ["id", "x"]}, "two", "`amount_cents` needs a number in `x`: “two”"),  # noqa: E501
     ("orders.amount_cents", {"multiply": ["id", "x"]}, "", "`amount_cents` is missing"),
     ("orders.kind", "x", "gift", "`kind` is not sale or return: “gift”"),
     ("order_lines.quantity", "x", "7.5", "`quantity` is not a whole number: “7.5”"),
