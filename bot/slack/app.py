@@ -8,7 +8,7 @@ import html
 import logging
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,21 +105,32 @@ def slack_app(
         signing_secret=signing_secret,
         authorize=lambda **_: me,
         listener_executor=ThreadPoolExecutor(LISTENERS, thread_name_prefix="listener"),
+        # acknowledged means taken: the answer leaves when the listener is done
+        process_before_response=True,
         attaching_conversation_kwargs_enabled=False,
     )
-    Listeners(bot, questions, poster, identity).register(app)
+    executor = app.listener_runner.listener_executor
+    Listeners(bot, questions, poster, identity, executor).register(app)
     return app
 
 
 class Listeners:
     """What each way in makes of a payload."""
 
-    def __init__(self, bot: Bot, questions: Questions, poster: Poster, identity: Identity) -> None:
-        """`register` binds them to an app."""
+    def __init__(
+        self,
+        bot: Bot,
+        questions: Questions,
+        poster: Poster,
+        identity: Identity,
+        aside: Executor,
+    ) -> None:
+        """`register` binds them to an app; what calls Slack is done by `aside`, after the ack."""
         self.bot = bot
         self.questions = questions
         self.poster = poster
         self.identity = identity
+        self.aside = aside
 
     def register(self, app: App) -> None:
         """All listeners; the manifest must name the same commands and events."""
@@ -168,19 +179,17 @@ class Listeners:
 
     def mention(self, ack: Callable[..., Any], event: JsonObject, body: JsonObject) -> None:
         """`@Daybreak kpis`: answered in the thread of the mention."""
+        if event.get("user") and not event.get("bot_id"):
+            thread = event.get("thread_ts") or event["ts"]
+            self.take_event(event, body, "mention", thread)
         ack()
-        if not event.get("user") or event.get("bot_id"):
-            return
-        thread = event.get("thread_ts") or event["ts"]
-        self.take_event(event, body, "mention", thread)
 
     def message(self, ack: Callable[..., Any], event: JsonObject, body: JsonObject) -> None:
         """A direct message; all other messages are none of our business."""
-        ack()
-        if event.get("channel_type") != "im" or event.get("subtype") or event.get("bot_id"):
-            return
-        if event.get("user"):
+        by_person = event.get("user") and not event.get("subtype") and not event.get("bot_id")
+        if event.get("channel_type") == "im" and by_person:
             self.take_event(event, body, "direct", event.get("thread_ts", ""))
+        ack()
 
     def take_event(self, event: JsonObject, body: JsonObject, way: Way, thread: str) -> None:
         """Put an event's question in the line; who has to wait is told."""
@@ -191,24 +200,22 @@ class Listeners:
             way=way,
             thread_ts=thread,
         )
-        reply = self.accept(job, f"event:{body['event_id']}")
-        if reply and not reply.startswith(WORKING):
-            self.notice(job, reply)
+        self.take(job, f"event:{body['event_id']}")
 
     def ask(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """A follow-up, or the same question again."""
-        ack()
         self.take_click(body, str(action.get("value", "")))
+        ack()
 
     def sql(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """The queries behind an answer, for who asks."""
-        ack()
         self.take_click(body, f"{action.get('value', '')} as sql", private=True)
+        ack()
 
     def csv(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """The tables of an answer as files."""
-        ack()
         self.take_click(body, f"{action.get('value', '')} as csv", files_only=True)
+        ack()
 
     def take_click(
         self, body: JsonObject, text: str, *, private: bool = False, files_only: bool = False
@@ -228,16 +235,14 @@ class Listeners:
             private=private or hidden,
             files_only=files_only,
         )
-        reply = self.accept(job, f"trigger:{body['trigger_id']}")
-        if reply and not reply.startswith(WORKING):
-            self.notice(job, reply)
+        self.take(job, f"trigger:{body['trigger_id']}")
 
     def share(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """Ask in which channel to share."""
-        ack()
         if self.is_new(f"trigger:{body['trigger_id']}"):
-            question = str(action.get("value", ""))
-            self.poster.open_view(body["trigger_id"], share_form(question))
+            form = share_form(str(action.get("value", "")))
+            self.aside.submit(self.poster.open_view, body["trigger_id"], form)
+        ack()
 
     def shared(self, ack: Callable[..., Any], view: JsonObject, body: JsonObject) -> None:
         """Share in the chosen channel."""
@@ -245,13 +250,11 @@ class Listeners:
         if not target:
             ack(response_action="errors", errors={"channel": "Choose a channel."})
             return
-        ack()
         job = Job(
             text=view["private_metadata"], user=body["user"]["id"], channel=target, way="share"
         )
-        reply = self.accept(job, f"view:{view['id']}:{view.get('hash', '')}")
-        if reply and not reply.startswith(WORKING):
-            self.notice(job, reply)
+        self.take(job, f"view:{view['id']}:{view.get('hash', '')}")
+        ack()
 
     def is_new(self, key: str) -> bool:
         """Whether Slack delivers this for the first time; not while the memory is away."""
@@ -260,6 +263,12 @@ class Listeners:
         except StateError as error:
             log.exception("state_error", extra={"detail": error.detail})
             return False
+
+    def take(self, job: Job, key: str) -> None:
+        """Put a question in the line; who has to wait, or can't be taken, is told."""
+        reply = self.accept(job, key)
+        if reply and not reply.startswith(WORKING):
+            self.aside.submit(self.notice, job, reply)
 
     def accept(self, job: Job, key: str) -> str | None:
         """Put a question in the line: what the asker is told, or None for a repeat."""
@@ -282,7 +291,7 @@ class Listeners:
                 return f"You are number {number} in line with {safe.code(job.text)}."
 
     def notice(self, job: Job, mrkdwn: str) -> None:
-        """A sentence to the asker, off the listener's thread of acknowledgement."""
+        """A sentence to the asker."""
         from_us = notice_message(mrkdwn)
         if job.way == "direct":
             self.poster.post(job.channel, [from_us], thread_ts=job.thread_ts)

@@ -1,7 +1,5 @@
 """Results of every kind, hostile words in them too, become messages that Slack takes."""
 
-# ruff: noqa: DTZ001 - instants of a Result are naive UTC
-
 import datetime as dt
 import re
 from typing import Any

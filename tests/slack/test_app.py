@@ -1,0 +1,263 @@
+"""Each way in, by signed requests to `app.dispatch`: no socket, real checks, real middleware."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from slack_bolt import App, BoltRequest, BoltResponse
+from slack_sdk.signature import SignatureVerifier
+
+from bot.setup import Bot
+from bot.slack.answering import Job
+from bot.slack.app import Identity, is_stranger, said, share_form, slack_app
+from bot.slack.line import Full, Place
+from bot.slack.post import Poster
+from bot.slack.sendable import assert_sendable
+from tests.slack.conftest import BOT_ID, BOT_USER, TEAM, FakeSlack
+
+SECRET = "test-secret"
+ME = Identity(TEAM, BOT_ID, BOT_USER)
+RESPONSE_URL = "http://127.0.0.1:1/nowhere"
+
+
+class Taken:
+    """Remembers questions; `place` is what the next are told."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.place: Place | Full = Place(0)
+
+    def put(self, person: str, work: Job) -> Place | Full:
+        if isinstance(self.place, Place):
+            self.jobs.append(work)
+        return self.place
+
+
+@pytest.fixture
+def taken() -> Taken:
+    return Taken()
+
+
+@pytest.fixture
+def app(bot: Bot, slack: FakeSlack, taken: Taken) -> Iterator[App]:
+    made = slack_app(bot, taken, Poster(slack), ME, signing_secret=SECRET)
+    yield made
+    made.listener_runner.listener_executor.shutdown()
+
+
+def send(app: App, body: str, kind: str, *, secret: str = SECRET, age: int = 0) -> BoltResponse:
+    at = str(int(time.time()) - age)
+    signature = SignatureVerifier(secret).generate_signature(timestamp=at, body=body) or ""
+    headers = {
+        "content-type": [kind],
+        "x-slack-request-timestamp": [at],
+        "x-slack-signature": [signature],
+    }
+    return app.dispatch(BoltRequest(body=body, headers=headers))
+
+
+def command(app: App, text: str, trigger: str = "1.1", **more: Any) -> BoltResponse:
+    how = {k: more.pop(k) for k in ("secret", "age") if k in more}
+    fields = {
+        "command": "/ops",
+        "text": text,
+        "team_id": TEAM,
+        "user_id": "U1",
+        "channel_id": "C1",
+        "trigger_id": trigger,
+        "response_url": RESPONSE_URL,
+    }
+    return send(app, urlencode(fields | more), "application/x-www-form-urlencoded", **how)
+
+
+def event(app: App, event: dict[str, Any], event_id: str = "Ev1", **more: Any) -> BoltResponse:
+    body = {"type": "event_callback", "team_id": TEAM, "event_id": event_id, "event": event}
+    return send(app, json.dumps(body | more), "application/json")
+
+
+def interaction(app: App, payload: dict[str, Any]) -> BoltResponse:
+    who = {"team": {"id": TEAM}, "user": {"id": "U1", "team_id": TEAM}}
+    form = urlencode({"payload": json.dumps(who | payload)})
+    return send(app, form, "application/x-www-form-urlencoded")
+
+
+def click(app: App, action_id: str, value: str, **more: Any) -> BoltResponse:
+    container = {"message_ts": "9.9", "channel_id": "C1", "is_ephemeral": False}
+    return interaction(
+        app,
+        {
+            "type": "block_actions",
+            "trigger_id": "2.2",
+            "response_url": RESPONSE_URL,
+            "channel": {"id": more.get("channel", "C1")},
+            "container": container | more.get("container", {}),
+            "actions": [
+                {"type": "button", "action_id": action_id, "block_id": "b", "value": value}
+            ],
+        },
+    )
+
+
+def mention(text: str, **more: Any) -> dict[str, Any]:
+    return {"type": "app_mention", "user": "U1", "text": f"<@{BOT_USER}> {text}", "ts": "5.5",
+            "channel": "C1", **more}  # fmt: skip
+
+
+def test_a_command_is_taken_and_told_so(app: App, taken: Taken) -> None:
+    response = command(app, "funnel view &gt; buy last 30 days")
+    assert response.status == 200
+    body = json.loads(response.body)
+    assert body == {
+        "response_type": "ephemeral",
+        "text": "Working on `funnel view &gt; buy last 30 days` …",
+    }
+    (job,) = taken.jobs
+    assert job == Job(
+        "funnel view > buy last 30 days", "U1", "C1", "command", response_url=RESPONSE_URL
+    )
+
+
+def test_who_waits_and_who_is_sent_away_is_told(app: App, taken: Taken) -> None:
+    taken.place = Place(3)
+    assert "number 3" in command(app, "kpis", "1").body
+    taken.place = Full(by_person=True)
+    assert "already have 3" in command(app, "kpis", "2").body
+    taken.place = Full(by_person=False)
+    assert "busy" in command(app, "kpis", "3").body
+
+
+def test_the_same_trigger_is_taken_once(app: App, taken: Taken) -> None:
+    assert command(app, "kpis", "7").body
+    assert [command(app, "kpis", "7").body for _ in range(3)] == [""] * 3
+    assert len(taken.jobs) == 1
+
+
+def test_a_forged_or_stale_command_is_refused(app: App, taken: Taken) -> None:
+    assert command(app, "kpis", secret="other").status == 401
+    assert command(app, "kpis", age=400).status == 401
+    assert taken.jobs == []
+
+
+def test_a_hostile_text_stays_words(app: App) -> None:
+    body = json.loads(command(app, "<!channel> `x` <https://evil.example|click>").body)
+    assert body["text"] == "Working on `!channel ˋxˋ click` …"
+
+
+def test_a_mention_is_answered_in_its_thread(app: App, taken: Taken) -> None:
+    assert event(app, mention("kpis")).status == 200
+    assert event(app, mention("kpis"), "Ev2").status == 200
+    assert event(app, mention("by device", thread_ts="4.4"), "Ev3").status == 200
+    assert event(app, mention("kpis"), "Ev1").status == 200
+    assert [(j.text, j.thread_ts) for j in taken.jobs] == [
+        ("kpis", "5.5"),
+        ("kpis", "5.5"),
+        ("by device", "4.4"),
+    ]
+
+
+def test_direct_messages_are_taken_and_other_messages_are_not(app: App, taken: Taken) -> None:
+    direct = {"type": "message", "channel_type": "im", "user": "U1", "text": "kpis", "ts": "1.0",
+              "channel": "D1"}  # fmt: skip
+    assert event(app, direct, "E1").status == 200
+    for i, other in enumerate(
+        (
+            direct | {"channel_type": "channel"},
+            direct | {"subtype": "message_changed"},
+            direct | {"bot_id": "B1"},
+            direct | {"bot_id": BOT_ID, "user": BOT_USER},
+        )
+    ):
+        assert event(app, other, f"F{i}").status == 200
+    assert [(j.way, j.channel) for j in taken.jobs] == [("direct", "D1")]
+
+
+def test_who_waits_for_a_mention_is_told_alone(app: App, taken: Taken, slack: FakeSlack) -> None:
+    taken.place = Place(2)
+    event(app, mention("kpis"))
+    (call,) = slack.wait_for("chat.postEphemeral")
+    assert (call["user"], call["thread_ts"]) == ("U1", "5.5")
+    assert call["text"] == "You are number 2 in line with `kpis`."
+
+
+def test_buttons_ask_in_the_thread_of_their_message(app: App, taken: Taken) -> None:
+    for i, (action, value) in enumerate(
+        (("ask_0", "rules"), ("again", "kpis"), ("sql", "kpis"), ("csv", "kpis"))
+    ):
+        body = {"type": "block_actions", "trigger_id": f"t{i}", "response_url": RESPONSE_URL,
+                "channel": {"id": "C1"},
+                "container": {"message_ts": "9.9", "channel_id": "C1"},
+                "actions": [{"type": "button", "action_id": action, "block_id": "b",
+                             "value": value}]}  # fmt: skip
+        assert interaction(app, body).status == 200
+        assert interaction(app, body).status == 200
+    assert [
+        (j.text, j.private, j.files_only) for j in sorted(taken.jobs, key=lambda j: j.text)
+    ] == [
+        ("kpis", False, False),
+        ("kpis as csv", False, True),
+        ("kpis as sql", True, False),
+        ("rules", False, False),
+    ]
+    assert {j.thread_ts for j in taken.jobs} == {"9.9"}
+
+
+def test_a_hidden_message_is_followed_up_hidden(app: App, taken: Taken) -> None:
+    click(app, "again", "people", container={"is_ephemeral": True})
+    (job,) = taken.jobs
+    assert job.private
+    assert job.thread_ts == ""
+
+
+def test_an_unknown_button_is_no_crash(app: App) -> None:
+    assert click(app, "nope", "x").status == 404
+
+
+def test_share_asks_for_the_channel(app: App, taken: Taken, slack: FakeSlack) -> None:
+    assert click(app, "share", "kpis").status == 200
+    (opened,) = slack.wait_for("views.open")
+    assert "kpis" in json.dumps(opened["view"])
+    values = {"channel": {"channel": {"selected_conversation": "C2"}}}
+    view = {"id": "V1", "hash": "1", "callback_id": "share", "private_metadata": "kpis",
+            "state": {"values": values}, "type": "modal"}  # fmt: skip
+    for _ in range(2):
+        assert interaction(app, {"type": "view_submission", "view": view}).status == 200
+    assert taken.jobs == [Job("kpis", "U1", "C2", "share")]
+    assert_sendable(share_form("kpis"), "modal")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"team_id": "T2"},
+        {"team": {"id": TEAM}, "user": {"id": "U1", "team_id": "T2"}},
+        {"team_id": TEAM, "event": {"user_team": "T2"}},
+        {"team_id": TEAM, "is_ext_shared_channel": True, "event": {}},
+    ],
+)
+def test_strangers_are_known(body: dict[str, Any]) -> None:
+    assert is_stranger(body, ME)
+
+
+def test_a_stranger_is_not_answered(app: App, taken: Taken) -> None:
+    assert "only answer people" in command(app, "kpis", team_id="T2").body
+    assert event(app, mention("kpis", user_team="T2")).status == 200
+    assert taken.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ("kpis", "kpis"),
+        ("<@U00000DAY> kpis", "kpis"),
+        ("kpis for <@U1|maria>", "kpis for @maria"),
+        ("to <#C1|ops>", "to #ops"),
+        ("a &lt;b&gt; &amp; c", "a <b> & c"),
+        ("<https://a.example/x|a.example>", "a.example"),
+        ("where country:<mailto:a@b.c|a@b.c>", "where country:a@b.c"),
+    ],
+)
+def test_slacks_formatting_is_taken_off(sent: str, meant: str) -> None:
+    assert said(sent, "U00000DAY") == meant

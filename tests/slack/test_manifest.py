@@ -1,0 +1,97 @@
+"""The manifest asks for what the code registers and calls: no more, no less."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slack_bolt.listener import CustomListener
+
+from bot.config import SlackSettings
+from bot.setup import Bot
+from bot.slack.answering import Job
+from bot.slack.app import Identity, slack_app
+from bot.slack.line import Full, Place
+from bot.slack.post import Poster
+from tests.slack.conftest import BOT_ID, BOT_USER, TEAM, FakeSlack
+
+ROOT = Path(__file__).parents[2]
+
+#: What each call of the Web API needs (docs.slack.dev, reference/methods); none: any token will do.
+SCOPES: dict[str, set[str]] = {
+    "auth_test": set(),
+    "chat_postMessage": {"chat:write"},
+    "chat_postEphemeral": {"chat:write"},
+    "conversations_open": {"im:write"},
+    "files_upload_v2": {"files:write"},
+    "views_open": set(),
+}
+EVENT_SCOPES = {"app_mention": "app_mentions:read", "message.im": "im:history"}
+
+
+class Nowhere:
+    """Takes no question."""
+
+    def put(self, person: str, work: Job) -> Place | Full:
+        return Full(by_person=False)
+
+
+@pytest.fixture
+def manifest() -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((ROOT / "manifest.yaml").read_text())
+    return read
+
+
+def called() -> Iterator[str]:
+    """The methods that the code calls on a client."""
+    for path in (ROOT / "bot" / "slack").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = ast.unparse(node.func.value)
+                if owner == "client" or owner.endswith(".client"):
+                    yield node.func.attr
+
+
+def test_scopes_are_those_of_the_calls_and_events(manifest: dict[str, Any]) -> None:
+    methods = set(called())
+    assert methods == set(SCOPES)
+    events = manifest["settings"]["event_subscriptions"]["bot_events"]
+    needed = {"commands"} | {EVENT_SCOPES[e] for e in events}
+    needed |= {scope for method in methods for scope in SCOPES[method]}
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == needed
+
+
+def test_events_and_commands_are_those_registered(
+    manifest: dict[str, Any], bot: Bot, slack: FakeSlack
+) -> None:
+    app = slack_app(bot, Nowhere(), Poster(slack), Identity(TEAM, BOT_ID, BOT_USER))
+    listeners = [x.ack_function.__name__ for x in app._listeners if isinstance(x, CustomListener)]
+    app.listener_runner.listener_executor.shutdown()
+    assert listeners == [
+        "command",
+        "mention",
+        "message",
+        "ask",
+        "ask",
+        "sql",
+        "csv",
+        "share",
+        "shared",
+    ]
+    commands = [c["command"] for c in manifest["features"]["slash_commands"]]
+    assert commands == [SlackSettings().command]
+    events = manifest["settings"]["event_subscriptions"]["bot_events"]
+    assert events == ["app_mention", "message.im"]
+    assert manifest["settings"]["interactivity"]["is_enabled"] is True
+    assert manifest["settings"]["socket_mode_enabled"] is (SlackSettings().mode == "socket")
+
+
+def test_lengths_are_those_that_slack_takes(manifest: dict[str, Any]) -> None:
+    about = manifest["display_information"]
+    assert len(about["name"]) <= 35
+    assert len(about["description"]) <= 140
+    for command in manifest["features"]["slash_commands"]:
+        assert len(command["command"]) <= 32
+        assert len(command["usage_hint"]) <= 1_000

@@ -1,0 +1,88 @@
+"""Starting and ticking: what is missing is named, secrets stay out of the log."""
+
+import logging
+
+import pytest
+
+from bot.config import Settings, SlackSettings
+from bot.setup import Bot
+from bot.slack.answering import Answering, Job
+from bot.slack.app import SlackRefusedError, identify
+from bot.slack.post import Poster
+from bot.slack.serve import (
+    MissingSecretError,
+    Redacting,
+    can_remember,
+    data_age,
+    housekeeping,
+    service,
+    ticker,
+)
+from tests.slack.conftest import FakeSlack
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "missing"),
+    [
+        ("socket", {}, "SLACK_BOT_TOKEN"),
+        ("socket", {"SLACK_BOT_TOKEN": "xoxb-1"}, "SLACK_APP_TOKEN"),
+        ("http", {"SLACK_BOT_TOKEN": "xoxb-1"}, "SLACK_SIGNING_SECRET"),
+    ],
+)
+def test_a_missing_secret_is_named(
+    monkeypatch: pytest.MonkeyPatch, mode: str, given: dict[str, str], missing: str
+) -> None:
+    for name in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(slack=SlackSettings.model_validate({"mode": mode}))
+    with pytest.raises(MissingSecretError, match=missing) as caught:
+        service(settings)
+    assert "api.slack.com/apps" in caught.value.hint
+    assert f"{missing}_FILE" in caught.value.hint
+
+
+def test_a_refused_token_is_said(slack: FakeSlack) -> None:
+    slack.fail("auth.test", slack.refuse("invalid_auth"))
+    with pytest.raises(SlackRefusedError, match="invalid_auth"):
+        identify(slack)
+    slack.fail("auth.test", OSError("no route"))
+    with pytest.raises(SlackRefusedError, match="can't be reached"):
+        identify(slack)
+
+
+def test_secrets_are_taken_out_of_log_lines() -> None:
+    line = "token %s to https://hooks.slack.com/commands/T1/2/abc"
+    record = logging.LogRecord("x", logging.INFO, "f", 1, line, ("xoxb-12-secret",), None)
+    assert Redacting().filter(record)
+    assert record.getMessage() == "token [removed] to [removed]"
+
+
+def test_housekeeping_forgets(bot: Bot) -> None:
+    bot.state.first_time("a key")
+    assert housekeeping(bot) == (0, 0)
+    assert can_remember(bot)
+    assert data_age(bot) is None
+
+
+def test_the_ticker_keeps_house_and_watches_the_data(bot: Bot) -> None:
+    scheduler = ticker(bot)
+    assert [job.func.__name__ for job in scheduler.get_jobs()] == ["housekeeping", "data_age"]
+
+
+def test_an_answer_that_cannot_be_posted_is_told(bot: Bot, slack: FakeSlack) -> None:
+    answering = Answering(bot, Poster(slack))
+    slack.fail("chat.postMessage", slack.refuse("is_archived"))
+    answering.work(Job("schema", "U1", "C1", "mention", thread_ts="1.1"))
+    (told,) = slack.of("chat.postEphemeral")
+    assert told["user"] == "U1"
+    assert "Invite me" in told["text"]
+
+
+def test_a_question_that_is_not_understood_is_told_to_the_asker(bot: Bot, slack: FakeSlack) -> None:
+    Answering(bot, Poster(slack)).work(Job("kpsi", "U1", "C1", "mention", thread_ts="1.1"))
+    (told,) = slack.of("chat.postEphemeral")
+    assert "kpis" in told["text"]
+    Answering(bot, Poster(slack)).work(Job("kpsi", "U1", "D1", "direct"))
+    assert len(slack.of("chat.postMessage")) == 1
