@@ -5,7 +5,7 @@ A field's annotation says what kind of value it takes, and `says(...)` says how 
     Period, Period | None     a period anywhere in the text
     Filters                   `where country:France`, `for category bags`
     Dimension | None          `by country`
-    int, float (or None)      `k 5`, `min-support 1%`
+    int, float (or None)      `k 5`, `min-support 1%`, `next 90 days`
     Literal[...]              the word alone, or behind `by` / its own words
     str (or None)             positional, or behind its own words
 
@@ -28,7 +28,7 @@ from analytics.catalog import Catalog
 from analytics.result import Result
 from storage.store import Store
 
-FieldUnit = Literal["count", "share", "number", "text"]
+FieldUnit = Literal["count", "share", "number", "days", "text"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ clauses come in any order; fillers ("the", "please", "show me") are passed over.
 
     question  = verb { clause }
     clause    = period                            see analytics.period
-              | field-word value                  `k 5`, `min-support 1%`, `with item "RED MUG"`
+              | field-word value                  `k 5`, `min-support 1%`, `with item "RED MUG"`,
+                                                  `next 90 days`
               | field-name (":" | "=") value      `k:5`
               | "by" (dimension | choice)         `by country`, `by dbscan`
               | choice                            `dbscan`
@@ -319,7 +320,10 @@ class _Reader:
                 continue
             if self.fields[name][1].positional and i + n >= len(self.words):
                 return None
-            said, after = self.value(i + n, many=str in kinds(self.fields[name][0]))
+            annotation, saying = self.fields[name]
+            said, after = self.value(i + n, many=str in kinds(annotation))
+            if saying.unit == "days" and after < len(self.words):
+                after += self.joined(after, 1) == "day"
             if said is None:
                 raise NotUnderstoodError(
                     f"“{name.replace('_', '-')}” needs a value.", hint=self.example()
@@ -574,7 +578,8 @@ def read_value(name: str, annotation: Any, saying: Saying, said: str) -> Any:
     kind = kinds(annotation)[0]
     if kind is str:
         return said
-    number = _number(said, saying)
+    short = re.fullmatch(r"(\d+)d", said.casefold()) if saying.unit == "days" else None
+    number = _number(short[1] if short else said, saying)
     if number is None:
         raise NotUnderstoodError(
             f"{word} “{shown(said)}” is not a number.", hint=f"Say `{word} {_typical(saying)}`."
@@ -638,6 +643,8 @@ def unparse(command: Command) -> str:
             parts.append(f"by {value}" if saying.after_by else value)
         else:
             said = in_quotes(value) if kind is str else repr(value)
+            if saying.unit == "days":
+                said += " day" if value == 1 else " days"
             parts.append(f"{field_words(name, saying)[0]} {said}")
     return " ".join(parts)
 

@@ -36,6 +36,7 @@ class Probe(Command):
     k: int | None = says(None, low=2, high=12, unit="count", help="how many")
     min_support: float = says(0.01, low=0.0001, high=1, unit="share", help="at least so often")
     item: str | None = says(None, words=("with item",), help="an item")
+    ahead: int | None = says(None, words=("next",), low=1, unit="days", help="how far")
 
     def run(self, ctx: Context) -> Result:
         """Not asked here."""
@@ -97,6 +98,11 @@ GOOD = [
     ("probe k 5", "probe last 7 days k 5"),
     ("probe k=5", "probe last 7 days k 5"),
     ("probe K: 5", "probe last 7 days k 5"),
+    ("probe next 90 days", "probe last 7 days next 90 days"),
+    ("probe next 90", "probe last 7 days next 90 days"),
+    ("probe next 90d k 5", "probe last 7 days k 5 next 90 days"),
+    ("probe next 1 day last 30 days", "probe last 30 days next 1 day"),
+    ("probe ahead:30", "probe last 7 days next 30 days"),
     ("probe min-support 2%", "probe last 7 days min-support 0.02"),
     ("probe min support 2 %", "probe last 7 days min-support 0.02"),
     ("probe MIN_SUPPORT:.02", "probe last 7 days min-support 0.02"),
@@ -139,6 +145,7 @@ BAD = [
     ("probe k 2.5", "k must be a whole number, not 2.5."),
     ("probe k 99", "k must be between 2 and 12, not 99."),
     ("probe k 5%", "k “5%” is not a number."),
+    ("probe next weeks", "ahead “weeks” is not a number."),
     ("probe k 3 k 4", "You said k twice: “3” and “4”. Say one."),
     ("probe min-support 2", "min-support must be between 0.01 % and 100 %, not 2."),
     ("probe min-support nan", "min-support “nan” is not a number."),

@@ -90,7 +90,8 @@ def spelling(name: str, annotation: object, saying: Saying, ctx: Context) -> str
         return ("by " if saying.after_by else "") + " | ".join(options)
     if saying.positional:
         return f"<{name.replace('_', ' ')}>"
-    takes = "text" if kind is str else "share, such as 1%" if saying.unit == "share" else "number"
+    units = {"share": "share, such as 1%", "days": "days"}
+    takes = "text" if kind is str else units.get(saying.unit, "number")
     return f"{word} <{takes}>"
 
 
