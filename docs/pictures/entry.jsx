@@ -1,0 +1,110 @@
+// Draws one or more messages as Slack shows them. What slack-blocks-to-jsx 1.1.1 draws is left to
+// it; it draws nothing for a data_table and fails on raw_number cells, so tables are drawn here;
+// and it takes `verbatim`, which keeps Slack from making links, for "no formatting at all".
+import '@fontsource/lato/400.css'
+import '@fontsource/lato/700.css'
+import '@fontsource/lato/900.css'
+import '@fontsource/dejavu-mono/400.css'
+import { Component, useLayoutEffect, useRef, useState } from 'react'
+import { createRoot } from 'react-dom/client'
+import { Message } from 'slack-blocks-to-jsx'
+import 'slack-blocks-to-jsx/dist/style.css'
+import './page.css'
+
+// One block that can't be drawn must not take the page with it, nor go unseen.
+class Guard extends Component {
+  state = { error: null }
+
+  static getDerivedStateFromError(error) {
+    return { error }
+  }
+
+  componentDidCatch(error) {
+    document.documentElement.dataset.failed = `${this.props.type}: ${error.message}`
+  }
+
+  render() {
+    return this.state.error ? <p className="failed">{this.props.type} could not be drawn</p> : this.props.children
+  }
+}
+
+const formatted = (value) => {
+  if (Array.isArray(value)) return value.map(formatted)
+  if (value === null || typeof value !== 'object') return value
+  const kept = Object.entries(value).filter(([key]) => key !== 'verbatim')
+  return Object.fromEntries(kept.map(([key, part]) => [key, formatted(part)]))
+}
+
+const numeric = (rows, column) => rows.slice(1).some((row) => row[column]?.type === 'raw_number')
+
+function DataTable({ block }) {
+  const [header, ...rows] = block.rows
+  const page = block.page_size ?? rows.length
+  const longest = (column) => Math.max(...rows.map((row) => row[column].text.length))
+  const side = header.map((_, column) =>
+    numeric(block.rows, column) ? 'right' : longest(column) > 24 ? 'left long' : 'left')
+  const box = useRef(null)
+  const [wide, setWide] = useState(false)
+  useLayoutEffect(() => {
+    const measure = () => setWide(box.current.scrollWidth > box.current.clientWidth + 1)
+    measure()
+    document.fonts.ready.then(measure)
+  }, [])
+  return (
+    <figure className={wide ? 'data-table wide' : 'data-table'}>
+      <figcaption>{block.caption}</figcaption>
+      <div className="scroll" ref={box}>
+        <table>
+          <thead>
+            <tr>{header.map((cell, i) => <th key={i} className={side[i]}>{cell.text} <i>⇅</i></th>)}</tr>
+          </thead>
+          <tbody>
+            {rows.slice(0, page).map((row, y) => (
+              <tr key={y}>{row.map((cell, i) => <td key={i} className={side[i]}>{cell.text}</td>)}</tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <div className="pager">
+        <span>1–{Math.min(page, rows.length)} of {rows.length} · a heading sorts{wide && ' · scrolls sideways →'}</span>
+        {rows.length > page && <span className="pages">‹ 1 / {Math.ceil(rows.length / page)} ›</span>}
+      </div>
+    </figure>
+  )
+}
+
+function Block({ block }) {
+  if (block.type === 'data_table') return <DataTable block={block} />
+  return <Message blocks={[formatted(block)]} name="" logo="" theme="light" withoutWrapper />
+}
+
+function Files({ files }) {
+  return files.map((file) =>
+    file.src
+      ? <figure key={file.name} className="file"><figcaption>{file.title} <i>▾</i></figcaption><img src={file.src} alt={file.alt} /></figure>
+      : <p key={file.name} className="sheet"><b>{file.name.split('.').pop().toUpperCase()}</b><span>{file.title}<br /><i>{file.name}</i></span></p>
+  )
+}
+
+function Post({ message }) {
+  return (
+    <article className={message.ephemeral ? 'post ephemeral' : 'post'}>
+      {message.ephemeral && <p className="only">Only visible to you</p>}
+      <span className="logo">☀</span>
+      <div className="body">
+        <p className="who"><b>Daybreak</b><em>APP</em><time>9:00 AM</time></p>
+        {message.blocks.length
+          ? message.blocks.map((block, i) => <Guard key={i} type={block.type}><Block block={block} /></Guard>)
+          : <Block block={{ type: 'section', text: { type: 'mrkdwn', text: message.text } }} />}
+        {message.files.length > 0 && (
+          <div className="thread">
+            <p className="replies">1 reply{message.ephemeral ? ', in your direct messages' : ' in thread'}</p>
+            <Files files={message.files} />
+          </div>
+        )}
+      </div>
+    </article>
+  )
+}
+
+createRoot(document.getElementById('root')).render(window.MESSAGES.map((message, i) => <Post key={i} message={message} />))
