@@ -10,7 +10,7 @@ from analytics.catalog import Catalog
 from analytics.errors import UserError
 from bot import VERSION, terminal
 from bot.config import Settings, StateSettings, StoreSettings, load_settings
-from bot.demo import demo
+from bot.demo import PLANS, demo
 from bot.loading import load
 from bot.render.docs import commands_page, configuration_page
 from bot.setup import Bot
@@ -23,6 +23,7 @@ DEMO = Settings(
     time_zone="Europe/London",
     currency="GBP",
     clock="after data",
+    experiments=PLANS,
 )
 
 

@@ -4,18 +4,29 @@ Secrets never stand in the file: they come from the environment, or from a file 
 `<VARIABLE>_FILE` that only its owner may read.
 """
 
+import dataclasses
+import datetime as dt
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from analytics.catalog import Catalog
+from analytics.catalog import Catalog, Limit, Plan
 from analytics.errors import UserError, nearest
+from analytics.methods.experiment.regimes import FIRST_DAY
+from analytics.outcomes import outcome_of
 
 
 class ConfigError(UserError):
@@ -98,6 +109,78 @@ class SlackSettings(Section):
     )
 
 
+class GuardrailSettings(Section):
+    """A metric that an experiment must not harm."""
+
+    metric: str = Field(description="A metric, such as `revenue`.")
+    margin: float = Field(
+        gt=0,
+        lt=1,
+        description="The loss that may be tolerated: 0.02 is 2 % of the control's value.",
+    )
+
+
+class ExperimentSettings(Section):
+    """An experiment, registered before it begins: what was fixed can't be chosen by its result."""
+
+    name: str = Field(min_length=1, description="As the exposures call it.")
+    start: dt.date = Field(description="The first day, such as `2026-11-02`.")
+    end: dt.date = Field(description="The last day: at least 7 days, better whole weeks.")
+    metric: str = Field(
+        "", description="What it is judged by; empty: the share of people who order."
+    )
+    mde: float | None = Field(
+        None, gt=0, le=10, description="The smallest lift that matters: 0.03 is 3 %."
+    )
+    control: str = Field("", description="The variant to compare with; empty: found by its name.")
+    split: dict[str, float] = Field(
+        default_factory=dict, description="Each variant's planned share; empty: equal shares."
+    )
+    guardrails: tuple[GuardrailSettings, ...] = Field(
+        (), description="What must not get worse, and by how much at most."
+    )
+    adjusted: bool = Field(
+        False, description="Allow for what people did in the 28 days before (CUPED)."
+    )
+
+    @field_validator("split")
+    @classmethod
+    def shares(cls, split: dict[str, float]) -> dict[str, float]:
+        """Refuse shares of nothing, and one variant alone."""
+        if split and (len(split) < 2 or any(share <= 0 for share in split.values())):
+            raise ValueError("needs two or more variants with shares above zero")
+        return split
+
+    @model_validator(mode="after")
+    def a_week(self) -> "ExperimentSettings":
+        """Refuse plans that miss a weekday, and a control outside of the split."""
+        if (self.end - self.start).days + 1 < FIRST_DAY:
+            raise ValueError(f"an experiment needs at least {FIRST_DAY} days")
+        if self.control and self.split and self.control not in self.split:
+            raise ValueError(f"its control {self.control} is not in its split")
+        return self
+
+    def plan(self, catalog: Catalog) -> Plan:
+        """The plan, its metrics looked up. Raises UserError for one that is unknown."""
+        metric = catalog.find_metric(self.metric) if self.metric else None
+        if metric:
+            outcome_of(metric)
+        return Plan(
+            name=self.name,
+            start=self.start,
+            end=self.end,
+            metric=metric.name if metric else "",
+            mde=self.mde,
+            control=self.control,
+            split=tuple(self.split.items()),
+            guardrails=tuple(
+                Limit(outcome_of(catalog.find_metric(g.metric)).name, g.margin)
+                for g in self.guardrails
+            ),
+            adjusted=self.adjusted,
+        )
+
+
 class Settings(Section):
     """All settings."""
 
@@ -122,6 +205,9 @@ class Settings(Section):
     dimensions: tuple[dict[str, Any], ...] = Field(
         (), description="Dimensions of your own, with the fields of docs/configuration.md."
     )
+    experiments: tuple[ExperimentSettings, ...] = Field(
+        (), description="Experiments as planned, see docs/experiments.md."
+    )
     loads: dict[str, Any] = Field(
         default_factory=dict, description="How files become rows: one recipe per name."
     )
@@ -136,6 +222,18 @@ class Settings(Section):
             raise ValueError("not an IANA time zone such as Europe/Berlin") from error
         return name
 
+    @field_validator("experiments")
+    @classmethod
+    def each_once(
+        cls, experiments: tuple[ExperimentSettings, ...]
+    ) -> tuple[ExperimentSettings, ...]:
+        """Refuse two plans for one experiment."""
+        names = [e.name for e in experiments]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice:
+            raise ValueError(f"{twice} is planned twice")
+        return experiments
+
     @property
     def zone(self) -> ZoneInfo:
         """The zone in which days begin."""
@@ -143,7 +241,15 @@ class Settings(Section):
 
     def catalog(self) -> Catalog:
         """Our catalogue with the rows of the file. Raises UserError naming a bad field."""
-        return Catalog().extended(metrics=self.metrics, dimensions=self.dimensions)
+        catalog = Catalog().extended(metrics=self.metrics, dimensions=self.dimensions)
+        plans = []
+        for i, experiment in enumerate(self.experiments):
+            try:
+                plans.append(experiment.plan(catalog))
+            except UserError as error:
+                where = f"`experiments[{i}]` ({experiment.name})"
+                raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
+        return dataclasses.replace(catalog, plans=tuple(plans))
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -188,7 +294,10 @@ def _faults(error: ValidationError, path: str) -> list[str]:
 def _keys_of(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Settings
     for part in location:
-        annotation = model.model_fields[str(part)].annotation
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        annotation = next((a for a in get_args(annotation) if isinstance(a, type)), annotation)
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation

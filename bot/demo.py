@@ -1,5 +1,6 @@
 """`python -m bot demo`: the demo shop, and the first answers with their pictures."""
 
+import datetime as dt
 import shlex
 from pathlib import Path
 
@@ -8,11 +9,33 @@ from rich.rule import Rule
 
 from analytics.errors import DataUnavailableError
 from analytics.words import counted
+from bot.config import ExperimentSettings, GuardrailSettings
 from bot.loading import progress_bar
 from bot.setup import Bot
 from bot.terminal import show, write_pictures
+from storage.demo import planted
 from storage.demo.install import install_demo
 from storage.engines import StoreError
+
+ONE_DAY = dt.timedelta(days=1)
+
+#: Two of its experiments as they might have been registered: four weeks, a lift worth having, and
+#: for the checkout a limit to what revenue may lose. The third runs without a plan.
+PLANS = (
+    ExperimentSettings(
+        name=planted.CHECKOUT_V2.name,
+        start=planted.CHECKOUT_V2.start,
+        end=planted.CHECKOUT_V2.end - ONE_DAY,
+        mde=0.1,
+        guardrails=(GuardrailSettings(metric="revenue", margin=0.1),),
+    ),
+    ExperimentSettings(
+        name=planted.FREE_DELIVERY_NOTE.name,
+        start=planted.FREE_DELIVERY_NOTE.start,
+        end=planted.FREE_DELIVERY_NOTE.end - ONE_DAY,
+        mde=0.15,
+    ),
+)
 
 #: The main job on real data; the first words a newcomer reads.
 FIRST_QUESTIONS = (

@@ -8,6 +8,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from analytics.command import Context
+from bot.config import Settings
+from bot.demo import PLANS
 from storage.demo.install import demo_clock, install_demo
 from storage.demo.real import CURRENCY, ZONE
 from storage.store import Store
@@ -43,5 +45,11 @@ def shop_file(folder: Path, cache: Path) -> Path:
 
 
 def shop_context(store: Store) -> Context:
-    """The demo's own clock, zone and currency."""
-    return Context(store=store, now=demo_clock(store), zone=ZoneInfo(ZONE), currency=CURRENCY)
+    """The demo's own clock, zone, currency and plans of experiments."""
+    return Context(
+        store=store,
+        now=demo_clock(store),
+        zone=ZoneInfo(ZONE),
+        currency=CURRENCY,
+        catalog=Settings(experiments=PLANS).catalog(),
+    )

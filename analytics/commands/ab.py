@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analytics.catalog import Dimension, folded
+from analytics.catalog import Catalog, Dimension, folded
 from analytics.command import Command, Context, says
 from analytics.errors import NotEnoughDataError
 from analytics.measure import Spans, local_date, spans_of
@@ -131,7 +131,7 @@ def summary(trial: Trial, main: Outcome, spans: Spans, ctx: Context) -> Result:
     findings = {t: judged(trial, roles, sums, t, level[t]) for t in trial.treatments}
     verdicts = {t: verdict_of(trial, main, sums[main], findings[t], t) for t in trial.treatments}
     best = leading(verdicts, findings, trial.treatments)
-    about = Told(trial, main, findings, verdicts, best, ctx.currency)
+    about = Told(trial, main, findings, verdicts, best, ctx.catalog, ctx.currency)
     if verdicts[best].state == "invalid":
         parts: list[Part] = [*health_notes(trial), heads_table(trial)]
         return Result(title(trial), about.headline(), tuple(parts), follow_ups(trial, main))
@@ -155,6 +155,7 @@ class Told:
     findings: Mapping[str, Sequence[Finding]]
     verdicts: Mapping[str, Verdict]
     best: str
+    catalog: Catalog
     currency: str
 
     @property
@@ -225,7 +226,7 @@ class Told:
             name = next(
                 f.outcome.label for f in self.findings[self.best] if f.outcome.name == v.guardrail
             )
-            text = f"{self.main.label} is better, but {name.lower()} is not shown to be safe"
+            text = f"{self.main.label}: better, but {lower(name)} is not shown to be safe"
         elif v.cause == "conversions":
             text = "There were fewer than 100 conversions in a variant"
         else:
@@ -298,6 +299,12 @@ class Told:
         """How strict, how sure, and how it was counted."""
         trial, c = self.trial, self.comparison
         texts = [strictness(trial, trial.regime(self.best))]
+        planned = main_outcome(None, trial.plan, self.catalog)
+        if trial.plan and planned.name != self.main.name:
+            texts.append(
+                f"The plan judges by {lower(planned.label)}: take this metric as a hint, "
+                "not as the decision."
+            )
         if c is not None and trial.regime(self.best).ended:
             texts.append(
                 f"A gap this big would be seen {by_luck(c.p)} by luck alone "

@@ -1,14 +1,16 @@
 """Commands and settings -> docs/commands.md and docs/configuration.md."""
 
+import datetime as dt
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from analytics.catalog import Catalog, Dimension
+from analytics.catalog import ENTITIES, SLICED, Aggregate, Catalog, Dimension
 from analytics.command import COMMANDS, Command, Saying
 from analytics.period import Period
+from analytics.result import Unit
 from analytics.scope import Filters
 from bot.config import Settings
 from bot.parse import choices, field_words, kinds
@@ -31,6 +33,11 @@ def commands_page(catalog: Catalog) -> str:
         lines += _command_lines(command, catalog)
     lines += ["## Dimensions", "", "| say | meaning | also |", "|---|---|---|"]
     lines += [f"| {d.name} | {d.help} | {', '.join(d.aliases)} |" for d in catalog.dimensions]
+    lines += ["", "## Metrics", "", "| metric | unit | meaning | also |", "|---|---|---|---|"]
+    lines += [
+        f"| {m.label} (`{m.name}`) | {m.unit} | {m.help} | {', '.join(m.aliases)} |"
+        for m in catalog.metrics
+    ]
     lines += [
         "",
         "## Periods",
@@ -107,7 +114,48 @@ def configuration_page() -> str:
         "|---|---|---|---|",
     ]
     lines += _setting_lines(Settings, "")
+    lines += [
+        "",
+        "## Metrics and dimensions of your own",
+        "",
+        "A row of `metrics` or `dimensions` has the fields that ours have; a row with the name of "
+        "one of ours replaces it. A fault is refused at start with the row and the field.",
+        "",
+        "```yaml",
+        OWN_ROWS,
+        "```",
+        "",
+        "A metric is `scale` × `numerator`, or `scale` × `numerator` / `denominator`; `minimum` is "
+        "the sample below which it is marked as uncertain. Units: "
+        f"{', '.join(f'`{u}`' for u in get_args(Unit))}. A measure aggregates "
+        f"({', '.join(f'`{a}`' for a in get_args(Aggregate))}) a `column` of an `entity`'s rows "
+        "where all `where` hold; `column` may name a key of a JSON column (`properties.plan`).",
+        "",
+        "| entity | columns |",
+        "|---|---|",
+        *(f"| `{e.name}` | {', '.join(f'`{c}`' for c in e.columns)} |" for e in ENTITIES),
+        "",
+        "A dimension's `columns` are `table.column` or `table.attributes.key`, of the tables "
+        f"{', '.join(f'`{t}`' for t in SLICED)}.",
+    ]
     return "\n".join(lines) + "\n"
+
+
+OWN_ROWS = """\
+dimensions:
+  - name: plan
+    label: Plan
+    help: the person's plan
+    columns: [people.attributes.plan]
+metrics:
+  - name: searches_per_session
+    label: Searches per session
+    unit: number
+    group: Activity
+    numerator: {entity: events, aggregate: count, where: {name: search}}
+    denominator: {entity: sessions, aggregate: count}
+    minimum: 30
+    help: Searches of the period per session."""
 
 
 def _setting_lines(model: type[BaseModel], prefix: str) -> list[str]:
@@ -121,10 +169,15 @@ def _setting_lines(model: type[BaseModel], prefix: str) -> list[str]:
             lines.append(
                 f"| `{prefix}{name}` | {_type(annotation)} | {_value(field)} | {meaning} |"
             )
+            for item in get_args(annotation):
+                if isinstance(item, type) and issubclass(item, BaseModel):
+                    lines += _setting_lines(item, f"{prefix}{name}[].")
     return lines
 
 
 def _type(annotation: Any) -> str:
+    if annotation in (dt.date, float | None):
+        return "day" if annotation is dt.date else "number"
     options = get_args(annotation)
     if options and all(isinstance(o, str) for o in options):
         return " or ".join(f"`{o}`" for o in options)
@@ -136,7 +189,7 @@ def _type(annotation: Any) -> str:
 def _value(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if default is PydanticUndefined:
-        return ""
-    if default in ("", (), {}):
+        return "must be said"
+    if default in ("", (), {}, None):
         return "empty"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.catalog import Catalog, Measure, Metric, Plan
+from analytics.catalog import Catalog, Limit, Measure, Metric, Plan
 from analytics.command import Context
 from analytics.commands.ab import Ab
 from analytics.errors import NotEnoughDataError, UnknownNameError
@@ -518,15 +518,26 @@ def test_days_add_up_to_the_whole(shop_of: Any) -> None:
 # --- the demo -----------------------------------------------------------------------------------
 
 
-def test_the_planted_lift_is_found(shop: Context) -> None:
+def test_the_planned_experiment_ships_at_its_end(shop: Context) -> None:
     """PLANTED.md: control 734 of 8,863, treatment 845 of 8,864, lift +15.1 %."""
     result = ask(shop, "checkout_v2")
+    assert result.headline.startswith(
+        "checkout_v2: ship. People who ordered rose from 8.3 % to 9.5"
+    )
     arms = tables(result)["Variants"]
     assert [(r["people"], r["with"]) for r in arms] == [(8863, 734), (8864, 845)]
     main = tables(result)["Metrics, with 95 % intervals"][0]
     assert main["lift"] == pytest.approx(0.151, abs=0.0005)
-    assert "undecided" in result.headline  # no end was planned: the interval allows for any look
-    assert main["low"] < 0.15 < main["high"]
+    assert 0 < main["low"] < 0.15 < main["high"]
+
+
+def test_without_a_plan_the_same_lift_is_not_enough(shop: Context) -> None:
+    """z = 2.93 lies within an interval that holds at any number of looks."""
+    result = ask(dataclasses.replace(shop, catalog=CATALOG), "checkout_v2")
+    assert result.headline.startswith("checkout_v2: undecided. We can't tell yet")
+    main = tables(result)["Metrics, with 95 % intervals"][0]
+    assert main["low"] < 0 < main["high"]
+    assert not any("by luck alone" in p.text for p in result.parts if isinstance(p, Note))
 
 
 def test_the_broken_split_is_invalid(shop: Context) -> None:
@@ -537,9 +548,82 @@ def test_the_broken_split_is_invalid(shop: Context) -> None:
 
 def test_the_aa_test_finds_nothing(shop: Context) -> None:
     result = ask(shop, "free_delivery_note")
-    assert result.headline.startswith("free_delivery_note: undecided. We can't tell yet")
+    assert result.headline.startswith("free_delivery_note: no difference that matters.")
     main = tables(result)["Metrics, with 95 % intervals"][0]
     assert main["lift"] == pytest.approx(-0.019, abs=0.0005)
+    loose = ask(dataclasses.replace(shop, catalog=CATALOG), "free_delivery_note")
+    assert loose.headline.startswith("free_delivery_note: undecided. We can't tell yet")
+
+
+# --- plans --------------------------------------------------------------------------------------
+
+
+def plan(days: int = 14, **fields: Any) -> Plan:
+    """A plan that begins on 1 October 2026."""
+    start = dt.date(2026, 10, 1)
+    return Plan("new_page", start, start + dt.timedelta(days=days - 1), **fields)
+
+
+def critical(ctx: Context) -> float:
+    return trial_in(ctx).regime("treatment").critical()
+
+
+def test_a_look_before_the_end_is_stricter_and_shows_no_p(shop_of: Any) -> None:
+    ctx = shop_of(split_of([("control", 3000, 300), ("treatment", 3000, 350)]), plan())
+    assert 2.2 < critical(ctx) < 3.2  # O'Brien-Fleming on day 9 of 14
+    result = ask(ctx)
+    assert result.headline.startswith("new_page: keep running.")
+    assert "5 days to go" in result.headline
+    texts = [p.text for p in result.parts if isinstance(p, Note)]
+    assert any(t.startswith("Day 9 of 14") for t in texts)
+    assert not any("by luck alone" in t for t in texts)
+
+
+def test_after_the_planned_end_the_answer_stands_for_ever(shop_of: Any) -> None:
+    rows = split_of([("control", 3000, 300), ("treatment", 3000, 350)])
+    rows["orders"] += [order(f"control{i:05}", "10-12 10:00", 100) for i in range(0, 3000, 7)]
+    ctx = shop_of(rows, plan(9))
+    month_later = dataclasses.replace(ctx, now=dt.datetime(2026, 11, 20, tzinfo=dt.UTC))
+    first, later = ask(ctx), ask(month_later)
+    assert first == later
+    assert any("by luck alone" in p.text for p in first.parts if isinstance(p, Note))
+
+
+def test_an_undecided_plan_is_used_up(shop_of: Any) -> None:
+    ctx = shop_of(split_of([("control", 3000, 300), ("treatment", 3000, 303)]), plan(9))
+    assert ask(ctx).headline.startswith("new_page: undecided, and the plan is used up.")
+    near = ask(dataclasses.replace(ctx, catalog=Catalog(plans=(plan(9, mde=0.3),))))
+    assert "no difference that matters" in near.headline
+    assert "less than the 30 % that matter" in near.headline
+
+
+def test_an_uneven_split_may_be_planned(shop_of: Any) -> None:
+    rows = split_of([("control", 4500, 450), ("treatment", 500, 50)])
+    assert "not valid" in ask(shop_of(rows)).headline
+    shares = (("control", 0.9), ("treatment", 0.1))
+    planned = shop_of({}, plan(split=shares))
+    assert "not valid" not in ask(planned).headline
+    wrong = shop_of({}, plan(split=(("control", 0.5), ("blue", 0.5))))
+    with pytest.raises(NotEnoughDataError, match="was planned with control and blue"):
+        ask(wrong)
+
+
+def test_a_limit_that_is_not_shown_to_hold_holds_the_launch(shop_of: Any) -> None:
+    """Returns of one in fifty can't be told to within a tenth of a per cent."""
+    rows = split_of([("control", 3000, 300), ("treatment", 3000, 480)])
+    back = [e["person_id"] for e in rows["exposures"][::50]]
+    rows["orders"] += [order(p, "10-09 15:00", -100 - n) for n, p in enumerate(back)]
+    limits = (Limit("returns", 0.001),)
+    result = ask(shop_of(rows, plan(9, guardrails=limits)))
+    assert "the plan is used up. People who ordered: better, but returns" in result.headline
+    table = tables(result)["Metrics, with 95 % intervals"]
+    assert (table[-1]["role"], table[-1]["finding"]) == ("guardrail", "undecided")
+
+
+def test_another_metric_than_the_planned_one_is_a_hint(shop_of: Any) -> None:
+    ctx = shop_of(split_of([("control", 3000, 300), ("treatment", 3000, 350)]), plan())
+    texts = [p.text for p in ask(ctx, metric="revenue").parts if isinstance(p, Note)]
+    assert any(t.startswith("The plan judges by people who ordered") for t in texts)
 
 
 # --- Cookie Cats --------------------------------------------------------------------------------
@@ -627,3 +711,17 @@ def test_cookie_cats_warns_of_its_split(cookie_cats: Context) -> None:
     assert "gate_30 44,700 and gate_40 45,489" in warning
     assert "about 9 times in 1,000" in warning
     assert "gate_30 is taken as the control" in result.parts[-1].text  # type: ignore[union-attr]
+
+
+def test_cookie_cats_with_its_plan_is_not_shipped(cookie_cats: Context) -> None:
+    """Fourteen days after the installs, one look at the planned end."""
+    start = INSTALLED.date()
+    planned = Plan("gate", start, start + dt.timedelta(days=13), metric="retention_7")
+    ctx = dataclasses.replace(
+        cookie_cats, catalog=dataclasses.replace(cookie_cats.catalog, plans=(planned,))
+    )
+    result = ask(ctx, "gate")
+    assert result.headline.startswith(
+        "gate: don't ship. Back after 7 days fell from 19 % to 18.2 % (lift -4.3 %, "
+    )
+    assert any("about 2 times in 1,000 by luck" in getattr(p, "text", "") for p in result.parts)
