@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import vl_convert as vlc
 
-from analytics.result import Chart, Series, Unit
+from analytics.result import Chart, Column, Result, Series, Table, Unit
 from bot.render.chart import LABEL_LINES, label_lines, spec
-from bot.render.text import chart_text
+from bot.render.text import chart_text, to_text
 
 LONG = (
     "JUMBO BAG VINTAGE CHRISTMAS → JUMBO BAG 50'S CHRISTMAS",
@@ -62,3 +62,24 @@ def test_sparklines_of_a_chart_share_a_scale() -> None:
     assert then.split()[0] == "▁▁"
     alone = dataclasses.replace(chart, series=chart.series[1:])
     assert chart_text(alone, "").splitlines()[1].split()[0] == "█▄"
+
+
+def wide_table(rows: int = 3) -> Table:
+    """More columns than a terminal of 110 has room for, the last a sentence."""
+    numbers = tuple(Column(f"n{i}", "Net revenue", "money") for i in range(6))
+    columns = (Column("who", "Segment"), *numbers, Column("why", "What sets it apart"))
+    row = ("Lapsed one-time buyers", *([123_456_789] * 6), "few orders, " * 8 + "none for long")
+    return Table("Segments", columns, (row,) * rows)
+
+
+def test_numbers_in_a_wide_table_are_never_cut() -> None:
+    """Half a number is a wrong number."""
+    text = to_text(Result("Segments", "Four segments.", (wide_table(),)), width=110)
+    assert text.count("1,234,567.89") == 18
+
+
+def test_long_texts_of_a_wide_table_stand_beneath_it() -> None:
+    """A sentence in a narrow column would be a tower of words."""
+    text = to_text(Result("Segments", "Four segments.", (wide_table(),)), width=110)
+    assert text.count("  Lapsed one-time buyers: few orders, few orders,") == 3
+    assert len(text.splitlines()) < 25

@@ -18,6 +18,10 @@ from bot.parse import Form
 BLOCKS = "▁▂▃▄▅▆▇█"
 BAR_CHARACTERS = 40
 MAX_BARS = 15
+#: Tables that need more characters have cells of several lines, and lines between their rows.
+WIDE = 108
+#: In tables that are too wide, texts longer than this stand beneath.
+LONG_TEXT = 50
 
 
 def to_text(result: Result, *, form: Form = "answer", rows: int = 20, width: int = 100) -> str:
@@ -90,17 +94,38 @@ def is_numeric(column: Column) -> bool:
 
 
 def table_grid(table: Table, currency: str, rows: int) -> RenderableType:
-    """A table with its title; says how many of its rows are shown."""
+    """A table with its title; says how many of its rows are shown.
+
+    Columns of numbers are as wide as they need to be and never cut; text takes the rest. Where
+    there is too little left, columns of long texts are said beneath, a line for each row.
+    """
     total = table.of_rows or len(table.rows)
-    shown = table.rows[:rows]
+    shown = [
+        [cell_words(v, c, currency) for c, v in zip(table.columns, row, strict=True)]
+        for row in table.rows[:rows]
+    ]
     title = table.title + (f" – {len(shown)} of {total:,} rows" if len(shown) < total else "")
-    grid = Grid(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for column in table.columns:
-        grid.add_column(column.label, justify="right" if is_numeric(column) else "left")
+    needs = [max(len(row[i]) for row in shown) for i in range(len(table.columns))]
+    too_wide = sum(needs) + 3 * len(needs) > WIDE
+    beneath = [i for i, need in enumerate(needs) if i and too_wide and need > LONG_TEXT]
+    kept = [i for i in range(len(needs)) if i not in beneath]
+    lines = sum(needs[i] for i in kept) + 3 * len(kept) > WIDE
+    grid = Grid(title=title, title_justify="left", title_style="bold", header_style="bold",
+                show_lines=lines)  # fmt: skip
+    for i in kept:
+        column = table.columns[i]
+        if is_numeric(column):
+            longest_word = max(map(len, column.label.split()), default=1)
+            grid.add_column(column.label, justify="right", width=max(needs[i], longest_word))
+        else:
+            grid.add_column(column.label, overflow="fold")
     for row in shown:
-        cells = zip(table.columns, row, strict=True)
-        grid.add_row(*(Text(cell_words(v, c, currency)) for c, v in cells))
-    return grid
+        grid.add_row(*(Text(row[i]) for i in kept))
+    said: list[RenderableType] = []
+    for i in beneath:
+        said.append(Text(table.columns[i].label, style="bold"))
+        said += [Padding(Text(f"{row[0]}: {row[i]}"), (0, 0, 0, 2)) for row in shown]
+    return Group(grid, *said)
 
 
 def cell_words(value: object, column: Column, currency: str) -> str:
@@ -109,26 +134,26 @@ def cell_words(value: object, column: Column, currency: str) -> str:
 
 
 def figures_grid(figures: Sequence[Figure], currency: str) -> RenderableType:
-    """Figures under their groups, with the period before and the change."""
+    """Figures under their groups; with the period before and the change where one is known."""
     grid = Grid(header_style="bold", title_justify="left")
-    grid.add_column("Figure")
-    grid.add_column("Now", justify="right")
-    grid.add_column("Before", justify="right")
-    grid.add_column("Change", justify="right")
+    compared = any(f.before is not None for f in figures)
     notes = any(f.note for f in figures)
+    grid.add_column("Figure")
+    grid.add_column("Now" if compared else "Value", justify="right")
+    if compared:
+        grid.add_column("Before", justify="right")
+        grid.add_column("Change", justify="right")
     if notes:
         grid.add_column("Note")
     for group, run in groupby(figures, key=lambda f: f.group):
         if group:
             grid.add_row(Text(group, style="bold cyan"))
         for f in run:
-            moved, style = change_text(f)
-            cells = [
-                Text(f.label),
-                Text(words(f.value, f.unit, currency)),
-                Text("" if f.before is None else words(f.before, f.unit, currency)),
-                Text(moved, style=style),
-            ]
+            cells = [Text(f.label), Text(words(f.value, f.unit, currency))]
+            if compared:
+                moved, style = change_text(f)
+                before = "" if f.before is None else words(f.before, f.unit, currency)
+                cells += [Text(before), Text(moved, style=style)]
             grid.add_row(*cells, *([Text(f.note, style="dim")] if notes else []))
     return grid
 
@@ -181,7 +206,7 @@ def _bars(chart: Chart, currency: str) -> list[str]:
             label = labels[len(lines)]
             label = label if len(label) <= wide else label[: wide - 1] + "…"
             value = s.values[i]
-            bar = "█" * max(1, round(abs(value) / top * BAR_CHARACTERS)) if value else ""
+            bar = "▇" * max(1, round(abs(value) / top * BAR_CHARACTERS)) if value else ""
             said = words(value, chart.unit, currency)
             if s.low is not None and s.high is not None and s.low[i] is not None:
                 low, high = (words(b[i], chart.unit, currency) for b in (s.low, s.high))
