@@ -7,7 +7,7 @@ order lines, and gets a recipe that fills people, items, orders and order_lines.
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -107,6 +107,9 @@ TIME_FORMATS = (
 SIGNS = "£$€¥"
 COMMA_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?")
+
+#: A column is of a kind when this share of its sample can be read so.
+MOSTLY = 0.9
 
 
 @dataclass(frozen=True)
@@ -234,7 +237,7 @@ class _Guess:
                 return ({"from": column, "as": "integer"} if cents else column), fits
             case "boolean":
                 words = {"true", "false", "yes", "no", "0", "1", "t", "f", "y", "n"}
-                return column, all(str(v).strip().casefold() in words for v in values)
+                return column, mostly(str(v).strip().casefold() in words for v in values)
             case "json":
                 return column, all(str(v).lstrip().startswith("{") for v in values)
             case "text":
@@ -251,15 +254,17 @@ class _Guess:
             return column, True
         texts = [str(v).strip() for v in values]
         parsed = [_iso(t) for t in texts]
-        if all(parsed):
+        if mostly(p is not None for p in parsed):
             self.local_times |= any(p is not None and p.tzinfo is None for p in parsed)
             return column, True
-        if all(re.fullmatch(r"\d{9,16}", t) for t in texts):
+        if mostly(re.fullmatch(r"\d{9,16}", t) is not None for t in texts):
             unit = {10: "epoch_s", 9: "epoch_s", 13: "epoch_ms", 12: "epoch_ms"}
             return {"from": column, "format": unit.get(len(texts[0]), "epoch_us")}, True
-        fitting = [f for f in TIME_FORMATS if all(_parses(t, f) for t in texts)]
-        if not fitting:
+        hits = {f: sum(_parses(t, f) for t in texts) for f in TIME_FORMATS}
+        best = max(hits.values())
+        if best < MOSTLY * len(texts):
             return column, False
+        fitting = [f for f, n in hits.items() if n == best]
         self.local_times |= "%z" not in fitting[0]
         if fitting[0].startswith("%d/%m") and any(f.startswith("%m/%d") for f in fitting):
             self.questions.append(f"In “{column}”, does the day come before the month?")
@@ -270,11 +275,11 @@ class _Guess:
         texts = [str(v).strip() for v in values]
         signs = {c for t in texts for c in t if c in SIGNS}
         bare = ["".join(c for c in t if c not in signs).strip() for t in texts]
-        if all(_number(t) for t in bare):
+        if mostly(_number(t) for t in bare):
             found = {}
-        elif all(_number(t) or COMMA_THOUSANDS.fullmatch(t) for t in bare):
+        elif mostly(_number(t) or COMMA_THOUSANDS.fullmatch(t) is not None for t in bare):
             found = {"thousands": ","}
-        elif all(DECIMAL_COMMA.fullmatch(t) for t in bare):
+        elif mostly(DECIMAL_COMMA.fullmatch(t) is not None for t in bare):
             found = {"decimal": ","}
             if any("." in t for t in bare):
                 found["thousands"] = "."
@@ -293,13 +298,14 @@ class _Guess:
         for column in sorted(wanted, key=lambda c: not required(c)):
             # the price of a line is a unit's, where there is a quantity
             one = self.product(entity) if column.name == "amount_cents" else None
-            one = one or self.proposed(entity, column.name, kind_of(column))
-            one = one or self.made_up(entity, column.name)
+            name = str(column.name)
+            one = one or self.proposed(entity, name, kind_of(column))
+            one = one or self.made_up(entity, name)
             if one is not None:
                 proposed.append(one)
-            elif required(column) and (entity, column.name) not in DEFAULTS:
-                missing.append(column.name)
-        order = {c.name: i for i, c in enumerate(table.columns)}
+            elif required(column) and (entity, name) not in DEFAULTS:
+                missing.append(name)
+        order = {str(c.name): i for i, c in enumerate(table.columns)}
         proposed.sort(key=lambda p: order[p.target])
         config = {"entity": entity, "columns": {p.target: p.spec for p in proposed}}
         return self.finished(entity, config, proposed, missing)
@@ -408,6 +414,12 @@ class _Guess:
             unused=unused,
             format=dict(self.reading),
         )
+
+
+def mostly(fits: Iterable[bool]) -> bool:
+    """Whether nearly all fit: a few bad values are rejected by line, not by column."""
+    flags = list(fits)
+    return sum(flags) >= MOSTLY * len(flags)
 
 
 def _picked(spec: Any, pick: str) -> dict[str, Any]:
