@@ -7,7 +7,7 @@ from typing import Literal
 
 from analytics.catalog import Catalog, Dimension, folded
 from analytics.command import Command, Context, says
-from analytics.errors import NotEnoughDataError
+from analytics.errors import NotEnoughDataError, NotUnderstoodError
 from analytics.measure import Spans, local_date, spans_of
 from analytics.methods.experiment.arms import Unknown
 from analytics.methods.experiment.comparison import SINGLE_LOOK, Comparison
@@ -108,6 +108,8 @@ class Ab(Command):
             folded(self.experiment) == "list" and self.experiment not in known
         ):
             return overview(known, ctx)
+        if folded(self.experiment) == "plan" and self.experiment not in known:
+            raise NotUnderstoodError("That is a question of its own.", hint="Try `ab-plan mde 5%`.")
         spans = spans_of(ctx.store, ctx.zone)
         trial = trial_of(find(self.experiment, known), ctx, self.by)
         main = main_outcome(self.metric, trial.plan, ctx.catalog)

@@ -7,6 +7,7 @@ little more; `inflation` says how much.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from scipy import special
@@ -60,6 +61,7 @@ def units_needed(
     return math.ceil(inflation * per_unit * (_standard_errors(alpha, wanted) / effect) ** 2)
 
 
+@lru_cache(maxsize=256)
 def inflation(days: int, alpha: float = 0.05, wanted: float = 0.8) -> float:
     """How many times the units of a single look the daily looks of a plan need (1.01 to 1.05).
 
