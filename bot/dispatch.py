@@ -68,17 +68,23 @@ def ignore(_: Asked) -> None:
     """No audit."""
 
 
-def answer(text: str, ctx: Context, record: Callable[[Asked], None] = ignore) -> Answer:
+def answer(
+    text: str,
+    ctx: Context,
+    record: Callable[[Asked], None] = ignore,
+    begun: Callable[[Store], None] = lambda _: None,
+) -> Answer:
     """Understand, run, and hand out the receipt. Raises UserError only.
 
-    `record` is told of every question, answered or not.
+    `record` is told of every question, answered or not; `begun` gets the store that the question
+    reads, whose `cancel()` stops it.
     """
     started = time.monotonic()
     request: Request | None = None
     outcome, reference = "answered", ""
     try:
         request = parse(text, ctx.today, ctx.catalog)
-        result = run(request.command, ctx, question=request.text)
+        result = run(request.command, ctx, question=request.text, begun=begun)
         return Answer(request, result, time.monotonic() - started)
     except UserError as error:
         outcome = error.code
@@ -97,10 +103,17 @@ def answer(text: str, ctx: Context, record: Callable[[Asked], None] = ignore) ->
         )
 
 
-def run(command: Command, ctx: Context, *, question: str) -> Result:
+def run(
+    command: Command,
+    ctx: Context,
+    *,
+    question: str,
+    begun: Callable[[Store], None] = lambda _: None,
+) -> Result:
     """Run a command on a fork of the store, and add the receipt."""
     started = time.monotonic()
     ctx = dataclasses.replace(ctx, store=ctx.store.fork())
+    begun(ctx.store)
     try:
         result = command.run(ctx)
         receipt = receipt_of(command, ctx, question, time.monotonic() - started)

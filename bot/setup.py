@@ -1,6 +1,8 @@
 """Settings -> an open bot: the store, the state, and the context of a question."""
 
+import dataclasses
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from analytics.catalog import Catalog
@@ -67,9 +69,19 @@ class Bot:
         return morning.astimezone(dt.UTC)
 
     def answer(
-        self, text: str, asker: Asker | None = None, *, surface: str, channel: str = ""
+        self,
+        text: str,
+        asker: Asker | None = None,
+        *,
+        surface: str,
+        channel: str = "",
+        tell: Callable[[str], None] = lambda _: None,
+        begun: Callable[[Store], None] = lambda _: None,
     ) -> Answer:
-        """Answer, and keep the question in the audit. Raises UserError only."""
+        """Answer, and keep the question in the audit. Raises UserError only.
+
+        `tell` hears of progress; `begun` gets the store whose `cancel()` stops the question.
+        """
 
         def keep(asked: Asked) -> None:
             self.state.record_question(
@@ -83,4 +95,5 @@ class Bot:
                 reference=asked.reference,
             )
 
-        return answer(text, self.context(asker), keep)
+        ctx = dataclasses.replace(self.context(asker), tell=tell)
+        return answer(text, ctx, keep, begun)

@@ -42,15 +42,12 @@ UTC_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MICROSECONDS_PER_SECOND = 1_000_000
 SECONDS_PER_DAY = 86_400
 
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 questions = sa.Table(
     "questions",
     metadata,
-    sa.Column(
-        "id",
-        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
+    sa.Column("id", ID, primary_key=True, autoincrement=True),
     sa.Column("asked_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("asker", sa.Text, nullable=False),
     sa.Column("surface", sa.Text, nullable=False, doc="slack, terminal, web, schedule"),
@@ -68,6 +65,40 @@ seen_requests = sa.Table(
     metadata,
     sa.Column("key", sa.Text, primary_key=True, doc="SHA-256 of what must not be taken twice"),
     sa.Column("seen_at", sa.BigInteger, nullable=False, index=True),
+)
+
+#: Accepted questions, until they are answered. See `storage/queue.py`.
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", ID, primary_key=True, autoincrement=True),
+    sa.Column("person", sa.Text, nullable=False, index=True),
+    sa.Column("work", sa.Text, nullable=False, comment="JSON; the surface's own"),
+    sa.Column("status", sa.Text, nullable=False, comment="waiting, running, done, cancelled"),
+    sa.Column("accepted_at", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", sa.BigInteger, nullable=False, comment="0: nobody's"),
+    sa.Column("fence", sa.Integer, nullable=False, comment="counts claims; an old one is void"),
+    sa.Index("ix_jobs_status", "status", "id"),
+)
+
+#: What is to be posted, until it is. See `storage/outbox.py`.
+posts = sa.Table(
+    "posts",
+    metadata,
+    sa.Column("id", ID, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True, comment="names the message in Slack"),
+    sa.Column("lane", sa.Text, nullable=False, comment="posts of one lane go in order"),
+    sa.Column("body", sa.Text, nullable=False, comment="JSON; the surface's own"),
+    sa.Column("status", sa.Text, nullable=False, comment="due, sending, sent, failed"),
+    sa.Column("made_at", sa.BigInteger, nullable=False),
+    sa.Column("not_before", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", sa.BigInteger, nullable=False, comment="0: nobody's"),
+    sa.Column("fence", sa.Integer, nullable=False, comment="counts claims; an old one is void"),
+    sa.Column("tried", sa.Integer, nullable=False, comment="sends whose outcome is not known"),
+    sa.Column("step", sa.Integer, nullable=False, comment="how much of the body is sent"),
+    sa.Column("ts", sa.Text, nullable=False, comment="of the message in Slack"),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Index("ix_posts_status", "status", "lane", "id"),
 )
 
 SECRETS = re.compile(
@@ -111,7 +142,7 @@ class Question:
     reference: str
 
 
-class _NowUs(FunctionElement[int]):
+class NowUs(FunctionElement[int]):
     """The database's clock: microseconds since 1970-01-01 UTC."""
 
     inherit_cache = True
@@ -119,12 +150,12 @@ class _NowUs(FunctionElement[int]):
     type = sa.BigInteger()
 
 
-@compiles(_NowUs, "postgresql")
+@compiles(NowUs, "postgresql")
 def _now_postgresql(*_: Any, **__: Any) -> str:
     return "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BIGINT)"
 
 
-@compiles(_NowUs, "sqlite")
+@compiles(NowUs, "sqlite")
 def _now_sqlite(*_: Any, **__: Any) -> str:
     return "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
 
@@ -160,8 +191,8 @@ class State:
 
     def now(self) -> dt.datetime:
         """The database's clock."""
-        with self._transaction() as connection:
-            return _instant(connection.execute(sa.select(_NowUs())).scalar_one())
+        with self.transaction() as connection:
+            return instant(connection.execute(sa.select(NowUs())).scalar_one())
 
     def record_question(
         self,
@@ -178,18 +209,18 @@ class State:
     ) -> int:
         """Keep a question in the audit; its id. What looks like a secret is taken out."""
         row = {
-            "asked_at": _NowUs(),
-            "asker": _storable(asker),
+            "asked_at": NowUs(),
+            "asker": storable(asker),
             "surface": surface,
-            "channel": _storable(channel),
-            "text": _storable(text),
-            "canonical": None if canonical is None else _storable(canonical),
+            "channel": storable(channel),
+            "text": storable(text),
+            "canonical": None if canonical is None else storable(canonical),
             "outcome": outcome,
             "code": code,
             "seconds": seconds,
             "reference": reference,
         }
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             inserted = connection.execute(
                 sa.insert(questions).values(row).returning(questions.c.id)
             )
@@ -200,44 +231,49 @@ class State:
         chosen = sa.select(questions).order_by(questions.c.id.desc()).limit(limit)
         if asker is not None:
             chosen = chosen.where(questions.c.asker == asker)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(chosen).mappings().all()
-        return [Question(**{**row, "asked_at": _instant(row["asked_at"])}) for row in rows]
+        return [Question(**{**row, "asked_at": instant(row["asked_at"])}) for row in rows]
 
     def forget_texts(self, *, older_than_days: float) -> int:
         """Take the texts out of old questions; the rest of the row stays. How many it were."""
-        old = questions.c.asked_at < _NowUs() - _us(older_than_days * SECONDS_PER_DAY)
+        old = questions.c.asked_at < NowUs() - microseconds(older_than_days * SECONDS_PER_DAY)
         holds = questions.c.text.is_not(None) | questions.c.canonical.is_not(None)
         forget = sa.update(questions).where(old, holds).values(text=None, canonical=None)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(forget).rowcount
 
     def purge_questions(self, *, older_than_days: float) -> int:
         """Delete old questions; how many it were."""
-        old = questions.c.asked_at < _NowUs() - _us(older_than_days * SECONDS_PER_DAY)
-        with self._transaction() as connection:
+        old = questions.c.asked_at < NowUs() - microseconds(older_than_days * SECONDS_PER_DAY)
+        with self.transaction() as connection:
             return connection.execute(sa.delete(questions).where(old)).rowcount
 
     def first_time(self, key: str) -> bool:
         """True for exactly one of all callers, in any thread or process, that bring this key."""
-        row = {"key": hashlib.sha256(key.encode(errors="replace")).hexdigest(), "seen_at": _NowUs()}
-        insert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
-        with self._transaction() as connection:
-            wanted = insert(seen_requests).values(row).on_conflict_do_nothing()
-            return connection.execute(wanted.returning(seen_requests.c.key)).first() is not None
+        with self.transaction() as connection:
+            return self.first_time_in(connection, key)
+
+    def first_time_in(self, connection: sa.Connection, key: str) -> bool:
+        """As `first_time`, inside a transaction: undone with it."""
+        row = {"key": hashlib.sha256(key.encode(errors="replace")).hexdigest(), "seen_at": NowUs()}
+        insert: Any = sqlite.insert if self.is_sqlite else postgresql.insert
+        wanted = insert(seen_requests).values(row).on_conflict_do_nothing()
+        return connection.execute(wanted.returning(seen_requests.c.key)).first() is not None
 
     def purge_seen(self, *, older_than_seconds: float) -> int:
         """Forget old request keys; how many it were."""
-        old = seen_requests.c.seen_at < _NowUs() - _us(older_than_seconds)
-        with self._transaction() as connection:
+        old = seen_requests.c.seen_at < NowUs() - microseconds(older_than_seconds)
+        with self.transaction() as connection:
             return connection.execute(sa.delete(seen_requests).where(old)).rowcount
 
     @property
-    def _is_sqlite(self) -> bool:
+    def is_sqlite(self) -> bool:
+        """Whether all writers take turns."""
         return self.engine.dialect.name == "sqlite"
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def transaction(self) -> Iterator[sa.Connection]:
         """Committed at the end of the block, undone when it raises."""
         try:
             with self.engine.begin() as connection:
@@ -246,15 +282,17 @@ class State:
             raise _unreachable(error) from error
 
 
-def _us(seconds: float) -> int:
+def microseconds(seconds: float) -> int:
+    """Seconds as instants are kept."""
     return round(seconds * MICROSECONDS_PER_SECOND)
 
 
-def _instant(us: int) -> dt.datetime:
+def instant(us: int) -> dt.datetime:
+    """A kept instant."""
     return UTC_EPOCH + dt.timedelta(microseconds=us)
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Without secrets, and without what PostgreSQL refuses: NUL and lone surrogates."""
     clean = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
     return SECRETS.sub("[removed]", clean)[:LONGEST_TEXT]

@@ -1,0 +1,167 @@
+"""Accepted questions, in the state database: taken once, worked off once, kept over kill -9.
+
+A worker holds a job by a lease on the database's clock, which it renews while it works. A lease
+that ran out lets another claim the job; each claim raises the job's fence, and what an earlier
+claim brings afterwards is refused. So a job may be worked on twice, but is finished once.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from storage.state import NowUs, State, jobs, microseconds
+
+WAITING, RUNNING, DONE, CANCELLED = "waiting", "running", "done", "cancelled"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A job's place: 0 is worked on at once, n has n - 1 before it."""
+
+    number: int
+    job: int
+
+
+@dataclass(frozen=True)
+class Full:
+    """No place: the line is full, or this person has enough in it."""
+
+    by_person: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that is ours until the lease ends; `fence` counts the claims on it, ours included."""
+
+    job: int
+    fence: int
+    person: str
+    work: str
+
+
+class Queue:
+    """Safe to use from many threads and processes."""
+
+    def __init__(self, state: State, *, workers: int, waiting: int, per_person: int) -> None:
+        """`workers` of all processes together; `waiting` and `per_person` bound the line."""
+        self.state = state
+        self.workers = workers
+        self.waiting = waiting
+        self.per_person = per_person
+
+    def put(self, key: str, person: str, work: str) -> Place | Full | None:
+        """Take a job in one transaction with its key; None where the key came before."""
+        unfinished = jobs.c.status.in_((WAITING, RUNNING))
+        with self.state.transaction() as connection:
+            if not self.state.first_time_in(connection, key):
+                return None
+            if not self.state.is_sqlite:  # there, writers take turns anyway
+                turn = sa.func.hashtextextended("daybreak queue", 0)
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
+            ahead, own = connection.execute(
+                sa.select(
+                    sa.func.count(),
+                    sa.func.count(sa.case((jobs.c.person == person, 1))),
+                ).where(unfinished)
+            ).one()
+            if own >= self.per_person:
+                return Full(by_person=True)
+            if ahead >= self.workers + self.waiting:
+                return Full(by_person=False)
+            row = {
+                "person": person,
+                "work": work,
+                "status": WAITING,
+                "accepted_at": NowUs(),
+                "lease_until": 0,
+                "fence": 0,
+            }
+            inserted = connection.execute(sa.insert(jobs).values(row).returning(jobs.c.id))
+            return Place(max(0, ahead - self.workers + 1), int(inserted.scalar_one()))
+
+    def claim(self, lease_seconds: float) -> Claim | None:
+        """The oldest job that nobody holds, now ours; None where there is none."""
+        free = (jobs.c.status == WAITING) | (
+            (jobs.c.status == RUNNING) & (jobs.c.lease_until < NowUs())
+        )
+        oldest = (
+            sa.select(jobs.c.id)
+            .where(free)
+            .order_by(jobs.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        take = (
+            sa.update(jobs)
+            .where(jobs.c.id == oldest.scalar_subquery(), free)
+            .values(
+                status=RUNNING,
+                lease_until=NowUs() + microseconds(lease_seconds),
+                fence=jobs.c.fence + 1,
+            )
+            .returning(jobs.c.id, jobs.c.fence, jobs.c.person, jobs.c.work)
+        )
+        with self.state.transaction() as connection:
+            row = connection.execute(take).one_or_none()
+        return None if row is None else Claim(row.id, row.fence, row.person, row.work)
+
+    def renew(self, claims: list[Claim], lease_seconds: float) -> list[Claim]:
+        """Keep these claims for longer; those that are still ours."""
+        kept = []
+        with self.state.transaction() as connection:
+            for claim in claims:
+                longer = NowUs() + microseconds(lease_seconds)
+                renewed = connection.execute(
+                    sa.update(jobs).where(held(claim)).values(lease_until=longer)
+                )
+                if renewed.rowcount:
+                    kept.append(claim)
+        return kept
+
+    def finish(self, claim: Claim) -> bool:
+        """Done with it; False where the claim is no longer ours: what it brings must not count."""
+        with self.state.transaction() as connection:
+            return self.finish_in(connection, claim)
+
+    def finish_in(self, connection: sa.Connection, claim: Claim) -> bool:
+        """As `finish`, inside a transaction."""
+        finished = connection.execute(
+            sa.update(jobs).where(held(claim)).values(status=DONE, lease_until=0)
+        )
+        return finished.rowcount == 1
+
+    def give_back(self, claim: Claim) -> bool:
+        """Let another take it at once; its claim does not count."""
+        back = {"status": WAITING, "lease_until": 0, "fence": jobs.c.fence - 1}
+        with self.state.transaction() as connection:
+            done = connection.execute(sa.update(jobs).where(held(claim)).values(back))
+            return done.rowcount == 1
+
+    def cancel(self, job: int, person: str) -> bool:
+        """Drop an unfinished job of this person; whether there was one."""
+        unfinished = jobs.c.status.in_((WAITING, RUNNING))
+        drop = (
+            sa.update(jobs)
+            .where(jobs.c.id == job, jobs.c.person == person, unfinished)
+            .values(status=CANCELLED, lease_until=0, fence=jobs.c.fence + 1)
+        )
+        with self.state.transaction() as connection:
+            return connection.execute(drop).rowcount == 1
+
+    def unfinished(self) -> int:
+        """Jobs that wait or run."""
+        counting = sa.select(sa.func.count()).where(jobs.c.status.in_((WAITING, RUNNING)))
+        with self.state.transaction() as connection:
+            return int(connection.execute(counting).scalar_one())
+
+    def purge(self, *, older_than_seconds: float) -> int:
+        """Delete finished jobs; how many it were."""
+        old = jobs.c.accepted_at < NowUs() - microseconds(older_than_seconds)
+        ended = jobs.c.status.in_((DONE, CANCELLED))
+        with self.state.transaction() as connection:
+            return connection.execute(sa.delete(jobs).where(old, ended)).rowcount
+
+
+def held(claim: Claim) -> sa.ColumnElement[bool]:
+    """The claim's job, while the claim is good."""
+    return (jobs.c.id == claim.job) & (jobs.c.fence == claim.fence) & (jobs.c.status == RUNNING)
