@@ -20,8 +20,9 @@ BAR_CHARACTERS = 40
 MAX_BARS = 15
 #: Tables that need more characters have cells of several lines, and lines between their rows.
 WIDE = 108
-#: In tables that are too wide, texts longer than this stand beneath.
+#: Texts longer than this stand beneath a table that has less room than this for each of them.
 LONG_TEXT = 50
+LEAST_ROOM = 32
 
 
 def to_text(result: Result, *, form: Form = "answer", rows: int = 20, width: int = 100) -> str:
@@ -45,7 +46,7 @@ def renderable(result: Result, *, form: Form = "answer", rows: int = 20) -> Rend
     warnings = [p for p in result.parts if isinstance(p, Note) and p.level == "warning"]
     parts += [Text(f"⚠ {w.text}", style="yellow") for w in warnings]
     if receipt and receipt.simulated:
-        parts.append(Text(f"⚠ Simulated: {'; '.join(receipt.simulated)}.", style="yellow"))
+        parts.append(Text(f"⚠ {receipt.caution}", style="yellow"))
     chosen = [p for p in result.parts if p not in warnings and wanted(p, form)]
     for is_figure, run in groupby(chosen, key=lambda p: isinstance(p, Figure)):
         if is_figure:
@@ -106,8 +107,11 @@ def table_grid(table: Table, currency: str, rows: int) -> RenderableType:
     ]
     title = table.title + (f" – {len(shown)} of {total:,} rows" if len(shown) < total else "")
     needs = [max(len(row[i]) for row in shown) for i in range(len(table.columns))]
-    too_wide = sum(needs) + 3 * len(needs) > WIDE
-    beneath = [i for i, need in enumerate(needs) if i and too_wide and need > LONG_TEXT]
+    labels = [len(c.label) for c in table.columns]
+    roomy = sum(map(max, needs, labels)) + 3 * len(needs) <= WIDE
+    long = [i for i, need in enumerate(needs) if i and need > LONG_TEXT]
+    room = WIDE - sum(needs) - 3 * len(needs) + sum(needs[i] for i in long)
+    beneath = long if room < LEAST_ROOM * len(long) else []
     kept = [i for i in range(len(needs)) if i not in beneath]
     lines = sum(needs[i] for i in kept) + 3 * len(kept) > WIDE
     grid = Grid(title=title, title_justify="left", title_style="bold", header_style="bold",
@@ -115,8 +119,9 @@ def table_grid(table: Table, currency: str, rows: int) -> RenderableType:
     for i in kept:
         column = table.columns[i]
         if is_numeric(column):
-            longest_word = max(map(len, column.label.split()), default=1)
-            grid.add_column(column.label, justify="right", width=max(needs[i], longest_word))
+            words_of = [column.label] if roomy else column.label.split()
+            wide = max(needs[i], *map(len, words_of))
+            grid.add_column(column.label, justify="right", width=wide)
         else:
             grid.add_column(column.label, overflow="fold")
     for row in shown:
