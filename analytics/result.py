@@ -215,6 +215,11 @@ class Receipt:
         """Rows that the engine handed to Python."""
         return sum(q.rows for q in self.queries)
 
+    @property
+    def caution(self) -> str:
+        """What of the data is simulated, in one sentence; empty where nothing is."""
+        return f"Simulated in this answer: {'; '.join(self.simulated)}." if self.simulated else ""
+
 
 @dataclass(frozen=True)
 class Result:

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from analytics.command import COMMANDS
 from analytics.errors import UserError
-from analytics.result import Chart, Receipt, Result
+from analytics.result import Chart, Result
 from bot.dispatch import Answer
 from bot.parse import FORMS, choices, field_words, fold, verbs
-from bot.render.chart import png
+from bot.render.chart import notes_of, png
 from bot.render.sheet import file_name, sheets
 from bot.render.text import renderable
 from bot.setup import Bot
@@ -84,20 +84,11 @@ def csv_text(result: Result) -> str:
     return "\r\n".join(texts)
 
 
-def chart_notes(receipt: Receipt | None) -> tuple[str, ...]:
-    """What stands under a picture's title: through when the data run, and what is simulated."""
-    if receipt is None:
-        return ()
-    through = receipt.data_through
-    said = [f"{receipt.window}, data through {through:%Y-%m-%d %H:%M} UTC"] if through else []
-    return (*said, *(f"Simulated: {s}" for s in receipt.simulated))
-
-
 def write_pictures(result: Result, where: Path) -> list[Path]:
     """The charts as PNG: into a folder, or the first into the named file."""
     charts = [p for p in result.parts if isinstance(p, Chart)]
     currency = result.receipt.currency if result.receipt else ""
-    notes = chart_notes(result.receipt)
+    notes = notes_of(result.receipt)
     if where.suffix.lower() == ".png":
         paths = [where, *(where.with_stem(f"{where.stem}-{i}") for i in range(2, len(charts) + 1))]
     else:

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 import vl_convert as vlc
 
-from analytics.result import Chart, Number, Series, Unit
+from analytics.result import Chart, Number, Receipt, Series, Unit
 from analytics.words import EXPONENTS, SYMBOLS, listed, short_words, words
 
 COLOURS = (
@@ -86,6 +86,16 @@ def _series_words(chart: Chart, series: Series, currency: str) -> str:
 
 def _said(x: str | float | dt.date, unit: Unit, currency: str) -> str:
     return x if isinstance(x, str) else words(x, unit, currency)
+
+
+def notes_of(receipt: Receipt | None) -> tuple[str, ...]:
+    """What stands under a picture's title: its days, through when the data run, what is made up."""
+    if receipt is None:
+        return ()
+    through = receipt.data_through
+    said = [receipt.window, f"data through {through:%Y-%m-%d %H:%M} UTC" if through else ""]
+    days = ", ".join(t for t in said if t)
+    return tuple(t for t in (days, receipt.caution) if t)
 
 
 def spec(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from analytics.result import (
 )
 from analytics.words import EXPONENTS, counted, moved, words
 from bot.parse import FORMS, Form
-from bot.render.chart import alt_text, png
+from bot.render.chart import alt_text, notes_of, png
 from bot.render.sheet import Sheet, file_name, sheets
 from bot.render.text import cell_words, is_numeric, receipt_line, sql_text, wanted
 from bot.slack import text as safe
@@ -180,8 +180,8 @@ def head(result: Result) -> list[JsonObject]:
 def cautions(result: Result) -> list[str]:
     """Warnings, and what of the data is simulated: they stand before the numbers."""
     warnings = [p.text for p in result.parts if isinstance(p, Note) and p.level == "warning"]
-    simulated = result.receipt.simulated if result.receipt else ()
-    return [*warnings, *(f"Simulated: {what}." for what in simulated)]
+    caution = result.receipt.caution if result.receipt else ""
+    return [*warnings, *([caution] if caution else [])]
 
 
 def foot(result: Result) -> list[JsonObject]:
@@ -348,7 +348,7 @@ class Drawing:
         return [
             File(
                 f"chart-{charts.index(chart) + 1}.png",
-                png(chart, self.currency, picture_notes(receipt)),
+                png(chart, self.currency, notes_of(receipt)),
                 filled(safe.cut(safe.shown(chart.title), 150)),
                 filled(
                     safe.cut(safe.shown(alt_text(chart, self.currency, 950)), FILE_ALT_TEXT)
@@ -522,16 +522,6 @@ def axis_labels(chart: Chart, currency: str) -> JsonObject:
     y = f"{said} ({unit})" if said and unit else said or unit
     found = {"x_label": safe.cut(safe.shown(chart.x_label), 50), "y_label": safe.cut(y, 50)}
     return {key: text for key, text in found.items() if text}
-
-
-def picture_notes(receipt: Receipt | None) -> tuple[str, ...]:
-    """What stands under a picture's title: its days, and what of it is simulated."""
-    if receipt is None:
-        return ()
-    through = receipt.data_through
-    said = [f"data through {through:%Y-%m-%d %H:%M} UTC"] if through else []
-    first = ", ".join(t for t in (receipt.window, *said) if t)
-    return (*([first] if first else []), *(f"Simulated: {s}" for s in receipt.simulated))
 
 
 # The files.
