@@ -89,7 +89,7 @@ def test_an_answer_reads_from_title_to_receipt() -> None:
     ]
     assert message.blocks[0]["text"]["text"] == "Key numbers"
     assert "Understood: kpis last 30 days" in rendered(message.blocks[1])
-    assert "Simulated: web sessions." in rendered(message.blocks[3])
+    assert "Simulated in this answer: web sessions." in rendered(message.blocks[3])
     assert message.blocks[4]["text"]["text"] == "*Growth*"
     field = message.blocks[4]["fields"][0]["text"]
     assert field == "*Orders*\n1,234\n▲ up 12 % from 1,102"
@@ -170,7 +170,7 @@ def test_the_words_hold_the_whole_finding() -> None:
     text = to_message(result(ORDERS, SALES, SALES_BY_DAY, Note("Sales are net."))).text
     for part in (
         "Orders rose.",
-        "Simulated: web sessions.",
+        "Simulated in this answer: web sessions.",
         "Orders: 1,234, up 12 % from 1,102",
         "Best items – 5 of 480 rows",
         "Item: Item 0; Sales: £1,000.00",
