@@ -12,7 +12,7 @@ moment, which serves a check, is a sum of doubles about a constant near the mean
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,10 +26,13 @@ from analytics.methods.experiment.moments import Moments
 from analytics.result import Unit
 from analytics.scope import Scope, column_of, instant
 from storage.schema import events, exposures, people
-from storage.sql import Sql, dbl, dsum, icount, idiv, isum
+from storage.sql import Sql, dbl, dsum, epoch_s, icount, idiv, isum
 
 #: Where a value is cut in two: its pieces' products sum within 64 bits.
 PIECE = 65_536
+
+#: The days before the first exposure from which an adjusted outcome learns.
+DAYS_BEFORE = 28
 
 #: Capped outcomes are cut at this quantile of all arms together, in thousandths.
 CAP_THOUSANDTHS = 999
@@ -42,7 +45,8 @@ class Outcome:
     `kind` proportion: the share of people with any; mean: `top` per person; ratio: the sum of
     `top` over the sum of `bottom`, the person staying the unit. `scale` multiplies what is shown
     (NPS: 100). `capped` values are cut at the 99.9th percentile of all arms together. A ratio over
-    less than `minimum` is not told.
+    less than `minimum` is not told. `adjusted` ones come with the same measure over the 28 days
+    before the exposure, which tells much of a person's later doings (CUPED).
     """
 
     name: str
@@ -55,11 +59,17 @@ class Outcome:
     more_is_better: bool = True
     capped: bool = False
     minimum: int = 0
+    adjusted: bool = False
 
     @property
     def entity(self) -> str:
         """The entity whose rows are summed."""
         return self.top.entity
+
+    @property
+    def paired(self) -> bool:
+        """Whether a second value of each person, x, stands beside the first."""
+        return self.bottom is not None or self.adjusted
 
 
 SALE = (("kind", ("sale",)),)
@@ -74,6 +84,12 @@ class NoOutcomeError(UserError):
     """The metric can't be read per person after an exposure."""
 
     code = "no_outcome"
+
+
+def adjusted(outcome: Outcome) -> Outcome:
+    """The outcome beside what was done before; ratios and day counts stay as they are."""
+    can = outcome.kind != "ratio" and ENTITY[outcome.entity].clock == "at"
+    return replace(outcome, adjusted=can)
 
 
 def outcome_of(metric: Metric) -> Outcome:
@@ -213,12 +229,19 @@ def outcome_sums(
     """Sums of one entity's outcomes per variant and `key` ("day" or "segment").
 
     Per outcome i: `s{i}` Σy; `hh{i}`, `hl{i}`, `ll{i}` the pieces of Σy²; `c{i}` the constant of
-    `k{i}` = Σ(y−c)³; `p{i}` how many have y > 0; `m{i}` the largest y and `cut{i}` how many were
-    capped; of ratios also `xs`, `xhh`, `xhl`, `xll` for the denominator, and `zhh`, `zhl`, `zll`
-    for the product. `people_in_all` are the units of all variants: it places the cap.
+    `k{i}` = Σ(y−c)³; `p{i}` how many have y > 0. Where a second value x stands beside y (the
+    denominator of a ratio, or what was done before): `xs{i}`, `xhh{i}`, `xhl{i}`, `xll{i}` for x
+    and `zhh{i}`, `zhl{i}`, `zll{i}` for the product. `people_in_all` are the units of all
+    variants: it places the cap.
     """
     measures = list(dict.fromkeys(m for o in outcomes for m in (o.top, o.bottom) if m is not None))
-    done = per_person(measures, *after_exposure(units, outcomes[0].entity, scope)).subquery("done")
+    entity = outcomes[0].entity
+    done = per_person(measures, *after_exposure(units, entity, scope)).subquery("done")
+    joined = units.outerjoin(done, done.c.person_id == units.c.person_id)
+    early = list(dict.fromkeys(o.top for o in outcomes if o.adjusted))
+    if early:
+        past = per_person(early, *before_exposure(units, entity, scope)).subquery("past")
+        joined = joined.outerjoin(past, past.c.person_id == units.c.person_id)
     values: list[Sql] = []
     for i, o in enumerate(outcomes):
         y: Sql = sa.func.coalesce(done.c[f"m{measures.index(o.top)}"], 0)
@@ -226,23 +249,21 @@ def outcome_sums(
             (sa.case((y > 0, 1), else_=0) if o.kind == "proportion" else y).label(f"y{i}")
         )
         if o.bottom is not None:
-            x = done.c[f"m{measures.index(o.bottom)}"]
+            x: Sql = done.c[f"m{measures.index(o.bottom)}"]
             values.append(sa.func.coalesce(x, 0).label(f"x{i}"))
-    raw = (
-        sa.select(units.c.variant, units.c[key], *values)
-        .select_from(units.outerjoin(done, done.c.person_id == units.c.person_id))
-        .cte("outcomes")
-    )
+        elif o.adjusted:
+            x = past.c[f"m{early.index(o.top)}"]
+            values.append(sa.func.coalesce(x, 0).label(f"x{i}"))
+    raw = sa.select(units.c.variant, units.c[key], *values).select_from(joined).cte("outcomes")
     capped, pieces = with_caps(raw, key, outcomes, people_in_all), []
     middle = middles(capped, outcomes)
     for i, o in enumerate(outcomes):
-        for name in (f"y{i}", *([f"x{i}"] if o.bottom else [])):
+        for name in (f"y{i}", *([f"x{i}"] if o.paired else [])):
             value = capped.c[name]
             high = quotient(value)
             pieces += [value, high.label(f"{name}h"), (value - high * PIECE).label(f"{name}l")]
-    cut = [capped.c[f"cut{i}"] for i, o in enumerate(outcomes) if o.capped]
     split = (
-        sa.select(capped.c.variant, capped.c[key], *pieces, *cut, *middle.c)
+        sa.select(capped.c.variant, capped.c[key], *pieces, *middle.c)
         .select_from(capped.join(middle, sa.true()))
         .subquery("pieces")
     )
@@ -257,9 +278,7 @@ def outcome_sums(
             sa.func.max(split.c[f"c{i}"]).label(f"c{i}"),
             isum(sa.case((y > 0, 1), else_=0)).label(f"p{i}"),
         ]
-        if o.capped:
-            columns.append(isum(split.c[f"cut{i}"]).label(f"cut{i}"))
-        if o.bottom is not None:
+        if o.paired:
             columns += [
                 isum(split.c[f"x{i}"]).label(f"xs{i}"),
                 *products(split, f"x{i}", f"x{i}", "x", i),
@@ -281,12 +300,26 @@ def after_exposure(units: sa.CTE, entity: str, scope: Scope) -> tuple[sa.FromCla
     return joined, joined.c["day" if by_day else "at"] >= joined.c.exposed
 
 
+def before_exposure(units: sa.CTE, entity: str, scope: Scope) -> tuple[sa.FromClause, Sql]:
+    """The entity's rows of exposed people, and the condition that they came shortly before."""
+    rows = rows_of(entity, scope.looking_back(scope.windows[0].days + DAYS_BEFORE))
+    joined = (
+        sa.select(*rows.c, units.c.exposed_at.label("exposed"))
+        .join_from(rows, units, units.c.person_id == rows.c.person_id)
+        .subquery("before_exposed")
+    )
+    earliest = epoch_s(joined.c.exposed) - sa.literal_column(str(86_400 * DAYS_BEFORE))
+    at = joined.c["at"]
+    return joined, sa.and_(at < joined.c.exposed, epoch_s(at) >= earliest)
+
+
 def with_caps(
     raw: sa.CTE, key: str, outcomes: Sequence[Outcome], people_in_all: int
 ) -> sa.FromClause:
     """Capped outcomes cut at the 99.9th percentile of all people: the value with 0.1 % above it.
 
-    Where that is the lowest value, everything would be cut away: then nothing is.
+    What they did before is cut there too. Where that is the lowest value, everything would be cut
+    away: then nothing is.
     """
     if not any(o.capped for o in outcomes):
         return raw
@@ -305,13 +338,13 @@ def with_caps(
     for i, o in enumerate(outcomes):
         y = raw.c[f"y{i}"]
         if o.capped:
-            over = y > caps.c[f"cap{i}"]
-            columns.append(sa.case((over, caps.c[f"cap{i}"]), else_=y).label(f"y{i}"))
-            columns.append(sa.case((over, 1), else_=0).label(f"cut{i}"))
+            limit = caps.c[f"cap{i}"]
+            columns.append(sa.case((y > limit, limit), else_=y).label(f"y{i}"))
+            if o.adjusted:
+                x = raw.c[f"x{i}"]
+                columns.append(sa.case((x > limit, limit), else_=x).label(f"x{i}"))
         else:
-            columns.append(y)
-        if o.bottom is not None:
-            columns.append(raw.c[f"x{i}"])
+            columns += [y, *([raw.c[f"x{i}"]] if o.paired else [])]
     return (
         sa.select(raw.c.variant, raw.c[key], *columns)
         .select_from(raw.join(caps, sa.true()))
@@ -350,7 +383,7 @@ def moments_of(row: Mapping[str, Any], i: int, outcome: Outcome, x_shift: int = 
     """
     n, c, y = row["n"], row[f"c{i}"], row[f"s{i}"]
     x = xx = xy = 0
-    if outcome.bottom is not None:
+    if outcome.paired:
         x, xx, xy = row[f"xs{i}"], whole(row, "x", i), whole(row, "z", i)
     d = x_shift
     return Moments(

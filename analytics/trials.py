@@ -17,8 +17,8 @@ from analytics.catalog import ENTITY, Catalog, Dimension, Plan, folded
 from analytics.command import Context
 from analytics.errors import NotEnoughDataError, UnknownNameError
 from analytics.measure import Spans, local_date, span_of
-from analytics.methods.experiment.arms import Unknown
-from analytics.methods.experiment.comparison import Comparison, compare_moments
+from analytics.methods.experiment.arms import Arm, Unknown
+from analytics.methods.experiment.comparison import Comparison, compare_arms, compare_moments
 from analytics.methods.experiment.guardrails import (
     Guardrail,
     GuardrailFinding,
@@ -45,6 +45,7 @@ from analytics.methods.experiment.verdict import Evidence, State, Verdict, verdi
 from analytics.outcomes import (
     ORDERED,
     Outcome,
+    adjusted,
     head_counts,
     moments_of,
     outcome_of,
@@ -242,8 +243,10 @@ def main_outcome(said: str | None, plan: Plan | None, catalog: Catalog) -> Outco
     """What it is judged by: what was asked for, else what was planned, else who ordered."""
     wanted = said or (plan.metric if plan else "")
     if not wanted or folded(wanted) in ("ordered", "order", "people who ordered"):
-        return ORDERED
-    return outcome_of(catalog.find_metric(wanted))
+        outcome = ORDERED
+    else:
+        outcome = outcome_of(catalog.find_metric(wanted))
+    return adjusted(outcome) if plan and plan.adjusted else outcome
 
 
 def require(outcome: Outcome, spans: Spans) -> None:
@@ -272,7 +275,7 @@ def moments_by(
         rows = ctx.store.rows(outcome_sums(units, key, chosen, trial.scope, in_all))
         rows.sort(key=lambda r: (r["variant"], r[key] is None, r[key]))
         for i, o in enumerate(chosen):
-            middle = sum(r[f"xs{i}"] for r in rows) // max(in_all, 1) if o.bottom else 0
+            middle = sum(r[f"xs{i}"] for r in rows) // max(in_all, 1) if o.paired else 0
             for row in rows:
                 place = row[key] if by else day_of(row[key])
                 found[o][row["variant"]][place] = moments_of(row, i, o, middle)
@@ -299,12 +302,28 @@ def compared(
         if min(seen) < outcome.minimum:
             return Unknown("too_few")
     return compare_moments(
-        outcome.kind,
+        "cuped" if outcome.adjusted else outcome.kind,
         control,
         treatment,
         critical=critical,
         more_is_better=outcome.more_is_better,
     )
+
+
+def before_p(control: Moments, treatment: Moments) -> float | None:
+    """Did the two differ before the exposure already? p of what they did then; None if unknown.
+
+    A difference there is one of the people, not of what they saw.
+    """
+    sides = [
+        Arm(m.n, m.x_mean, m.x_variance / m.n, m.n - 1)
+        for m in (control, treatment)
+        if m.x_mean is not None and m.x_variance is not None
+    ]
+    if len(sides) < 2:
+        return None
+    found = compare_arms(*sides)
+    return found.p if isinstance(found, Comparison) else None
 
 
 def levels(trial: Trial, outcome: Outcome, sums: Mapping[str, Moments]) -> dict[str, float]:

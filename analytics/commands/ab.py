@@ -9,10 +9,15 @@ from analytics.catalog import Catalog, Dimension, folded
 from analytics.command import Command, Context, says
 from analytics.errors import NotEnoughDataError, NotUnderstoodError
 from analytics.measure import Spans, local_date, spans_of
-from analytics.methods.experiment.arms import Unknown
+from analytics.methods.experiment.arms import Unknown, variance_kept
 from analytics.methods.experiment.comparison import SINGLE_LOOK, Comparison
 from analytics.methods.experiment.guardrails import worst_gain
-from analytics.methods.experiment.health import Split, split_by_segment, split_check
+from analytics.methods.experiment.health import (
+    SRM_BLOCKS,
+    Split,
+    split_by_segment,
+    split_check,
+)
 from analytics.methods.experiment.moments import Moments, total
 from analytics.methods.experiment.multiplicity import benjamini_hochberg
 from analytics.methods.experiment.novelty import first_week_check
@@ -27,7 +32,7 @@ from analytics.methods.experiment.words import (
     chance,
     time_left_words,
 )
-from analytics.outcomes import ORDERED, Outcome
+from analytics.outcomes import DAYS_BEFORE, ORDERED, Outcome
 from analytics.period import DAY, between
 from analytics.result import (
     Chart,
@@ -50,6 +55,7 @@ from analytics.trials import (
     Role,
     Sighting,
     Trial,
+    before_p,
     compared,
     control_of,
     find,
@@ -297,6 +303,13 @@ class Told:
             ),
         ]
 
+    def pair(self, by_day: ByKey) -> tuple[Moments, Moments]:
+        """The main metric's sums of the control and of the treatment told."""
+        control, treated = (
+            total(list(by_day[v].values())) for v in (self.trial.control, self.best)
+        )
+        return control, treated
+
     def notes(self, by_day: ByKey) -> list[Part]:
         """How strict, how sure, and how it was counted."""
         trial, c = self.trial, self.comparison
@@ -321,6 +334,7 @@ class Told:
             if self.verdict.state == "ship":
                 text += f", and its lift is likely nearer {signed(faith.mean)}: winners flatter"
             texts.append(f"{text}.")
+        texts += [adjusted_words(*self.pair(by_day))] if self.main.adjusted else []
         texts += guardrail_words(trial, self.findings[self.best])
         fresh = novelty_words(trial, self.main, by_day, self.best)
         texts += [fresh] if fresh else []
@@ -357,6 +371,20 @@ def strictness(trial: Trial, regime: Regime) -> str:
     )
 
 
+def adjusted_words(control: Moments, treatment: Moments) -> str:
+    """How much was gained by allowing for what people did before; and whether they were alike."""
+    kept = variance_kept(control, treatment)
+    p = before_p(control, treatment)
+    text = f"Allowed for what people did in the {DAYS_BEFORE} days before"
+    if kept is not None:
+        text += f", which takes away {share_words(1 - kept)} of the spread"
+    if p is not None and p < SRM_BLOCKS:
+        return (
+            f"{text}. The variants differed before already: who is in them is not left to chance."
+        )
+    return f"{text}."
+
+
 def guardrail_words(trial: Trial, findings: Sequence[Finding]) -> list[str]:
     """Each guardrail with a limit; or that none was set."""
     texts = []
@@ -387,7 +415,7 @@ def novelty_words(trial: Trial, main: Outcome, by_day: ByKey, treatment: str) ->
     }
     found = first_week_check(
         {(day - first).days: (pair[0], pair[1]) for day, pair in days.items()},
-        kind=main.kind,
+        kind="cuped" if main.adjusted else main.kind,
         more_is_better=main.more_is_better,
     )
     if found is None or not found.noted:
@@ -487,7 +515,9 @@ def arms_table(
         Column("share", "Of all", "share"),
     ]
     if main.kind != "ratio":
-        columns.append(Column("with", "With any" if main is not ORDERED else "Ordered", "count"))
+        columns.append(
+            Column("with", "Ordered" if main.name == ORDERED.name else "With any", "count")
+        )
     columns.append(Column("value", main.label, main.unit))
     if money:
         columns.append(Column("revenue", money.label, money.unit))

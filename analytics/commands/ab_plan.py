@@ -133,7 +133,7 @@ def traffic_of(plan: AbPlan, outcome: Outcome, ctx: Context) -> Traffic:
         )
     rows = ctx.store.rows(outcome_sums(units, "day", [outcome], doing, people))
     rows.sort(key=lambda r: r["day"])
-    middle = sum(r["xs0"] for r in rows) // people if outcome.bottom else 0
+    middle = sum(r["xs0"] for r in rows) // people if outcome.paired else 0
     moments = total([moments_of(r, 0, outcome, middle) for r in rows])
     arm = arm_of(outcome, moments)
     if isinstance(arm, Unknown) or arm.value == 0 or arm.squared_error == 0:

@@ -21,6 +21,7 @@ from analytics.outcomes import ORDERED, NoOutcomeError, Outcome, outcome_of
 from analytics.result import Chart, Note, Result, Table
 from analytics.trials import (
     Trial,
+    before_p,
     compared,
     control_of,
     find,
@@ -222,6 +223,41 @@ def test_nps_is_a_ratio_over_the_people_who_answered(ctx: Context) -> None:
     comparison = compared(nps, *(total(list(found[v].values())) for v in "ab"), 1.96)
     assert isinstance(comparison, Comparison)
     assert 100 * comparison.treatment == pytest.approx(by_hand_nps, rel=1e-12)
+
+
+def test_what_people_did_before_takes_spread_away(ctx: Context) -> None:
+    """CUPED (Deng et al. 2013): ȳ − θ(x̄ − x̄ of both), θ of both arms, against plain numpy."""
+    draws = random.Random(11)
+    rows: dict[str, list[dict[str, Any]]] = {"exposures": [], "orders": []}
+    y: dict[str, list[float]] = {"control": [], "treatment": []}
+    x: dict[str, list[float]] = {"control": [], "treatment": []}
+    for i in range(800):
+        person, variant = f"p{i:03}", ("control", "treatment")[i % 2]
+        day, habit = draws.randrange(1, 10), draws.randrange(100, 9000)
+        rows["exposures"].append(seen(person, variant, f"10-{day:02} 08:00"))
+        before, after = habit + draws.randrange(500), habit + draws.randrange(500)
+        rows["orders"] += [
+            order(person, f"09-{day + 15:02} 09:00", before),
+            order(person, "08-20 09:00", 777_777),  # more than 28 days before
+            order(person, f"10-{day:02} 09:00", after),
+        ]
+        x[variant].append(before)
+        y[variant].append(after)
+    fill(ctx.store, **rows)
+    uncapped = dataclasses.replace(REVENUE, capped=False, adjusted=True)
+    sums = moments_by(trial_in(ctx), [uncapped], ctx)[uncapped]
+    pair = [total(list(sums[v].values())) for v in ("control", "treatment")]
+    both_x, both_y = x["control"] + x["treatment"], y["control"] + y["treatment"]
+    theta = np.cov(both_x, both_y)[0, 1] / np.var(both_x, ddof=1)
+    found = compared(uncapped, *pair, 1.96)
+    assert isinstance(found, Comparison)
+    for value, v in ((found.control, "control"), (found.treatment, "treatment")):
+        adjusted = np.mean(y[v]) - theta * (np.mean(x[v]) - np.mean(both_x))
+        assert value == pytest.approx(float(adjusted), rel=1e-11)
+    raw = compared(dataclasses.replace(uncapped, adjusted=False), *pair, 1.96)
+    assert isinstance(raw, Comparison)
+    assert found.standard_error < raw.standard_error / 5
+    assert (before_p(*pair) or 0) > 0.001
 
 
 # --- verdicts on small experiments --------------------------------------------------------------
@@ -618,6 +654,19 @@ def test_a_limit_that_is_not_shown_to_hold_holds_the_launch(shop_of: Any) -> Non
     assert "the plan is used up. People who ordered: better, but returns" in result.headline
     table = tables(result)["Metrics, with 95 % intervals"]
     assert (table[-1]["role"], table[-1]["finding"]) == ("guardrail", "undecided")
+
+
+def test_an_adjusted_plan_says_what_it_gained(shop: Context) -> None:
+    old = shop.catalog.plan("checkout_v2")
+    assert old is not None
+    plans = (dataclasses.replace(old, adjusted=True),)
+    result = ask(dataclasses.replace(shop, catalog=Catalog(plans=plans)), "checkout_v2")
+    (text,) = (
+        p.text for p in result.parts if isinstance(p, Note) and p.text.startswith("Allowed for")
+    )
+    assert "28 days before, which takes away" in text
+    arms = tables(result)["Variants"]
+    assert [r["with"] for r in arms] == [734, 845]
 
 
 def test_another_metric_than_the_planned_one_is_a_hint(shop_of: Any) -> None:
