@@ -57,6 +57,7 @@ from analytics.result import Value
 from analytics.scope import Scope, day_of, scope_of
 from analytics.words import listed
 from storage.schema import exposures
+from storage.sql import Sql
 
 #: Variants of these names are what the others are compared with; the first that is found.
 CONTROLS = ("control", "a", "base", "baseline", "off", "original", "old", "default", "holdout")
@@ -73,6 +74,10 @@ Role = Literal["main", "second", "guardrail"]
 ByKey = dict[str, dict[Value, Moments]]
 
 
+NO_EXPERIMENT = "No experiment is in the store yet."
+LOAD_SOME = "Load who saw what with `python -m bot load exposures FILE`."
+
+
 @dataclass(frozen=True)
 class Sighting:
     """What the exposures say about an experiment: naive UTC instants, people per variant."""
@@ -84,39 +89,47 @@ class Sighting:
 
 
 def sightings(ctx: Context) -> dict[str, Sighting]:
-    """All experiments that the store knows."""
-    table = exposures
-    keys = (table.c.experiment, table.c.variant)
+    """All experiments that the store knows, with their people."""
+    found = read_sightings(ctx, sa.true(), sa.func.count(sa.distinct(exposures.c.person_id)))
+    if not found:
+        raise NotEnoughDataError(NO_EXPERIMENT, hint=LOAD_SOME)
+    return found
+
+
+def sighting_of(said: str, ctx: Context) -> Sighting:
+    """The experiment of this name; case, hyphens and underscores do not matter.
+
+    Its people are not counted: that is left to the reading of the trial.
+    """
+    names = sorted(ctx.store.column(sa.select(exposures.c.experiment).distinct()))
+    if not names:
+        raise NotEnoughDataError(NO_EXPERIMENT, hint=LOAD_SOME)
+    name = said if said in names else next((n for n in names if folded(n) == folded(said)), None)
+    if name is None:
+        raise UnknownNameError("experiment", said, names)
+    return read_sightings(ctx, exposures.c.experiment == name, sa.literal_column("0"))[name]
+
+
+def read_sightings(ctx: Context, wanted: Sql, people: Sql) -> dict[str, Sighting]:
+    """The experiments whose exposures are wanted, by name, variants in order."""
+    keys = (exposures.c.experiment, exposures.c.variant)
     rows = ctx.store.rows(
         sa.select(
             *keys,
-            sa.func.min(table.c.exposed_at).label("first"),
-            sa.func.max(table.c.exposed_at).label("last"),
-            sa.func.count(sa.distinct(table.c.person_id)).label("people"),
-        ).group_by(*keys)
-    )
-    if not rows:
-        raise NotEnoughDataError(
-            "No experiment is in the store yet.",
-            hint="Load who saw what with `python -m bot load exposures FILE`.",
+            sa.func.min(exposures.c.exposed_at).label("first"),
+            sa.func.max(exposures.c.exposed_at).label("last"),
+            people.label("people"),
         )
+        .where(wanted)
+        .group_by(*keys)
+    )
     found: dict[str, Sighting] = {}
     for row in sorted(rows, key=lambda r: (r["experiment"], r["variant"])):
         name = row["experiment"]
         s = found.get(name, Sighting(name, row["first"], row["last"], {}))
-        people = s.people | {row["variant"]: row["people"]}
-        found[name] = Sighting(name, min(s.first, row["first"]), max(s.last, row["last"]), people)
+        counts = s.people | {row["variant"]: row["people"]}
+        found[name] = Sighting(name, min(s.first, row["first"]), max(s.last, row["last"]), counts)
     return found
-
-
-def find(said: str, known: Mapping[str, Sighting]) -> Sighting:
-    """The experiment of this name; case, hyphens and underscores do not matter."""
-    if said in known:
-        return known[said]
-    for name, sighting in known.items():
-        if folded(name) == folded(said):
-            return sighting
-    raise UnknownNameError("experiment", said, list(known))
 
 
 @dataclass(frozen=True)

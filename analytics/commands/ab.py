@@ -58,7 +58,6 @@ from analytics.trials import (
     before_p,
     compared,
     control_of,
-    find,
     judged,
     leading,
     levels,
@@ -66,6 +65,7 @@ from analytics.trials import (
     moments_by,
     require,
     roles_of,
+    sighting_of,
     sightings,
     trial_of,
     verdict_of,
@@ -109,15 +109,13 @@ class Ab(Command):
 
     def run(self, ctx: Context) -> Result:
         """The verdict; or the list, the segments or the days."""
-        known = sightings(ctx)
-        if self.experiment is None or (
-            folded(self.experiment) == "list" and self.experiment not in known
-        ):
-            return overview(known, ctx)
-        if folded(self.experiment) == "plan" and self.experiment not in known:
+        if self.experiment is None or folded(self.experiment) == "list":
+            return overview(sightings(ctx), ctx)
+        if folded(self.experiment) == "plan":
             raise NotUnderstoodError("That is a question of its own.", hint="Try `ab-plan mde 5%`.")
+        sighting = sighting_of(self.experiment, ctx)
         spans = spans_of(ctx.store, ctx.zone)
-        trial = trial_of(find(self.experiment, known), ctx, self.by)
+        trial = trial_of(sighting, ctx, self.by)
         main = main_outcome(self.metric, trial.plan, ctx.catalog)
         require(main, spans)
         if self.by:

@@ -24,10 +24,9 @@ from analytics.trials import (
     before_p,
     compared,
     control_of,
-    find,
     levels,
     moments_by,
-    sightings,
+    sighting_of,
     trial_of,
 )
 from storage.store import Store
@@ -60,7 +59,7 @@ def order(person: str | None, when: str, cents: int) -> dict[str, Any]:
 
 
 def trial_in(ctx: Context, name: str = "new_page") -> Trial:
-    return trial_of(find(name, sightings(ctx)), ctx, None)
+    return trial_of(sighting_of(name, ctx), ctx, None)
 
 
 def tables(result: Result) -> dict[str, list[dict[str, Any]]]:
@@ -514,7 +513,7 @@ def test_a_segment_is_what_was_known_at_the_exposure(ctx: Context) -> None:
         ]  # fmt: skip
     fill(ctx.store, **rows, events=visits)
     device = ctx.catalog.dimension("device")
-    trial = trial_of(find("new_page", sightings(ctx)), ctx, device)
+    trial = trial_of(sighting_of("new_page", ctx), ctx, device)
     found = moments_by(trial, [ORDERED], ctx, device)[ORDERED]
     assert {k: m.n for k, m in found["control"].items()} == {"desktop": 280, "mobile": 120}
     result = ask(ctx, by=device)
