@@ -7,7 +7,7 @@ A field's annotation says what kind of value it takes, and `says(...)` says how 
     Dimension | None          `by country`
     int, float (or None)      `k 5`, `min-support 1%`, `next 90 days`
     Literal[...]              the word alone, or behind `by` / its own words
-    str (or None)             positional, or behind its own words
+    str (or None)             positional, or behind its own words; a metric's name may have several
 
 The parser, help, schema of the API, Slack modal and docs read the same fields.
 """
@@ -28,7 +28,8 @@ from analytics.catalog import Catalog
 from analytics.result import Result
 from storage.store import Store
 
-FieldUnit = Literal["count", "share", "number", "days", "text"]
+#: A text of the unit `metric` is the name of one, in the catalogue's spelling.
+FieldUnit = Literal["count", "share", "number", "days", "text", "metric"]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The rows behind the figures: for each entity of the catalogue, a query over the store's tables.
 
 Each builder returns rows that lie in the span of the scope's windows and pass its filters, with
-the columns that `catalog.ENTITIES` names, and the slice as the column `slice`. Aggregates over
-them run in the engine (`measure.py`); no row comes to Python.
+the columns that `catalog.ENTITIES` names, and the slice as the column `slice` (`slice_1`, ... for
+further dimensions). Aggregates over them run in the engine (`measure.py`); no row comes to Python.
 
 What the filters and slices mean:
 
@@ -64,7 +64,7 @@ def flag(*conditions: Sql) -> Sql:
 def sliced(
     scope: Scope, entity: str, main: sa.FromClause, person_id: Sql, tables: dict[str, Any]
 ) -> tuple[sa.FromClause, list[Sql], list[Sql]]:
-    """(from, filter conditions, the slice's column or none) of an entity over its main table.
+    """(from, filter conditions, the slices' columns or none) of an entity over its main table.
 
     `tables` are those already in `main`; people and completing events are joined when a dimension
     stands there.
@@ -83,8 +83,20 @@ def sliced(
             tables = {**tables, "people": people}
             main = main.outerjoin(people, people.c.person_id == person_id)
         values[dimension.name] = column_of(dimension, table, tables[table])
-    slices: list[Sql] = [values[scope.by.name].label("slice")] if scope.by else []
+    slices: list[Sql] = [
+        values[d.name].label(name) for d, name in zip(scope.slices, slice_names(scope), strict=True)
+    ]
     return main, scope.conditions(values), slices
+
+
+def slice_names(scope: Scope) -> list[str]:
+    """The columns that hold the slices: `slice`, `slice_1`, ..."""
+    return [f"slice_{i}" if i else "slice" for i in range(len(scope.slices))]
+
+
+def slices_of(rows: sa.FromClause) -> list[Any]:
+    """The slices' columns of an entity's rows."""
+    return [c for c in rows.c if c.name == "slice" or c.name.startswith("slice_")]
 
 
 def completing_events(dimension: Dimension) -> sa.FromClause:
@@ -205,7 +217,7 @@ def buyer_rows(scope: Scope) -> Rows:
         .subquery("first_orders")
     )
     sales = order_rows(scope).subquery("sales")
-    slices = [sales.c.slice] if scope.by else []
+    slices = slices_of(sales)
     parts = []
     for i, window in enumerate(scope.windows):
         bought = (
@@ -233,7 +245,7 @@ def buyer_rows(scope: Scope) -> Rows:
                 flag(sa.not_(before)).label("is_new"),
                 flag(before).label("is_returning"),
                 flag(sa.or_(before, bought.c.orders >= 2)).label("is_repeat"),
-                *([bought.c.slice] if scope.by else []),
+                *slices_of(bought),
             ).join_from(bought, first, first.c.person_id == bought.c.person_id)
         )
     union = sa.union_all(*parts).subquery("buyers_by_window")
@@ -315,7 +327,7 @@ def grouped_visits(seen: sa.FromClause, key: Sql) -> Rows:
     """One row per person and visit."""
     start, end = sa.func.min(seen.c["at"]), sa.func.max(seen.c["at"])
     carted, ordered = sa.func.max(seen.c.cart), sa.func.max(seen.c.buys)
-    slices = [sa.func.min(seen.c.slice).label("slice")] if "slice" in seen.c else []
+    slices = [sa.func.min(c).label(c.name) for c in slices_of(seen)]
     seconds = epoch_s(end) - epoch_s(start)
     return sa.select(
         seen.c.person_id,

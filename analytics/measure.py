@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from analytics.catalog import ENTITY, Entity, Measure, Metric
-from analytics.entities import CannotAnswerError, rows_of
+from analytics.entities import CannotAnswerError, rows_of, slices_of
 from analytics.result import Note, Number, Value
 from analytics.scope import Scope, Window, day_number, day_of, days_before, instant, start_of_day
 from analytics.words import date_words, listed
@@ -28,7 +28,7 @@ ALL_DAYS = 1_000_000
 #: What a query brought: (measure, number of the window) -> value.
 Quantities = dict[tuple[Measure, int], int]
 
-#: Rows, windows and slices: no slice is the empty tuple, else a tuple of the one value.
+#: Rows, windows and slices: a slice is its values, one for each dimension that cuts.
 Slices = dict[tuple[Value, ...], Quantities]
 
 
@@ -203,11 +203,15 @@ def quantities(store: Store, scope: Scope, measures: Sequence[Measure]) -> Slice
         for (m, i), name in zip(cells, names, strict=True)
     ]
     labels = [c.name for c in columns]
-    if scope.by is None:
+    if not scope.slices:
         row = store.row(sa.select(*columns))
         return {(): dict(zip(cells, (row[k] for k in labels), strict=True))}
-    found = store.rows(sa.select(rows.c.slice, *columns).group_by(rows.c.slice))
-    return {(r["slice"],): dict(zip(cells, (r[k] for k in labels), strict=True)) for r in found}
+    slices = slices_of(rows)
+    found = store.rows(sa.select(*slices, *columns).group_by(*slices))
+    return {
+        tuple(r[s.name] for s in slices): dict(zip(cells, (r[k] for k in labels), strict=True))
+        for r in found
+    }
 
 
 def daily(

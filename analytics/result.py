@@ -123,11 +123,12 @@ class Chart:
 
     Kinds: `line` and `area` over dates or ordered x; `bar` over categories; `pie` of one series
     with positive values; `scatter` with numeric x, where each series is a group of dots (None
-    where the dot is another group's); `interval` (forest plot), one row per x with its interval.
+    where the dot is another group's); `interval` (forest plot), one row per x with its interval;
+    `waterfall` of one series: a level, the steps from it, and the level they lead to.
     """
 
     title: str
-    kind: Literal["line", "area", "bar", "pie", "scatter", "interval"]
+    kind: Literal["line", "area", "bar", "pie", "scatter", "interval", "waterfall"]
     x: tuple[str | int | float | dt.date, ...]
     series: tuple[Series, ...]
     unit: Unit = "number"

@@ -158,7 +158,8 @@ class Window:
 class Scope:
     """Windows, filters and slice of a question, with what the store can say about them.
 
-    `filters` hold stored spellings. `blank` are the pairs (dimension, table) where the table's
+    `filters` hold stored spellings. `also` are further dimensions to slice by: one slice for each
+    combination of values. `blank` are the pairs (dimension, table) where the table's
     column holds no value at all: there the entity looks to its next table. `lookback` is how many
     days before a window's end are read at least.
     """
@@ -170,6 +171,7 @@ class Scope:
     by: Dimension | None = None
     blank: frozenset[tuple[str, str]] = frozenset()
     lookback: int = 0
+    also: tuple[Dimension, ...] = ()
 
     @property
     def since(self) -> dt.datetime:
@@ -189,18 +191,23 @@ class Scope:
         return max(w.until for w in self.windows)
 
     @property
+    def slices(self) -> tuple[Dimension, ...]:
+        """The dimensions that the rows are cut by, in the order of the slices' values."""
+        return (*((self.by,) if self.by else ()), *self.also)
+
+    @property
     def dimensions(self) -> tuple[Dimension, ...]:
         """The dimensions that rows must know: those of the filters, and the slice."""
-        names = [f.dimension for f in self.filters] + ([self.by.name] if self.by else [])
+        names = [f.dimension for f in self.filters] + [d.name for d in self.slices]
         return tuple(self.catalog.dimension(n) for n in dict.fromkeys(names))
 
     def looking_back(self, days: int) -> "Scope":
         """The same, reading at least so many days before each window's end."""
         return replace(self, lookback=max(days, self.lookback))
 
-    def slicing(self, by: Dimension | None) -> "Scope":
-        """The same, cut by another dimension or not at all."""
-        return replace(self, by=by)
+    def slicing(self, by: Dimension | None, *also: Dimension) -> "Scope":
+        """The same, cut by other dimensions or not at all."""
+        return replace(self, by=by, also=also)
 
     def place(self, entity: Entity, dimension: Dimension) -> str | None:
         """The table from which the entity takes a dimension; None where it has none."""
@@ -298,6 +305,24 @@ def values_of(store: Store, dimension: Dimension) -> dict[str, list[str]]:
         if row["value"] is not None:
             found[row["place"]].append(row["value"])
     return {table: sorted(values) for table, values in found.items()}
+
+
+def blank_places(store: Store, dimensions: Sequence[Dimension]) -> frozenset[tuple[str, str]]:
+    """The pairs (dimension, table) whose column holds no value at all. One query."""
+    parts = []
+    for dimension in dimensions:
+        for table in dict.fromkeys(path.partition(".")[0] for path in dimension.columns):
+            value = column_of(dimension, table, metadata.tables[table])
+            some = sa.exists(sa.select(sa.literal_column("1")).where(value.is_not(None)))
+            parts.append(
+                sa.select(
+                    sa.literal_column(f"'{dimension.name}'", sa.Text).label("dimension"),
+                    sa.literal_column(f"'{table}'", sa.Text).label("place"),
+                ).where(sa.not_(some))
+            )
+    if not parts:
+        return frozenset()
+    return frozenset((r["dimension"], r["place"]) for r in store.rows(sa.union_all(*parts)))
 
 
 def scope_of(

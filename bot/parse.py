@@ -45,6 +45,9 @@ FORMS: tuple[Form, ...] = ("chart", "table", "csv", "sql")
 
 MAX_CHARACTERS = 1_000
 
+#: The longest name of a metric, in words.
+METRIC_WORDS = 6
+
 FILLERS = frozenset(
     "a all an and are at be can could do does for from get give hey hi i in is it me my now of on "
     "our please run show tell that the there this to us was we were what where which with would "
@@ -258,6 +261,10 @@ class _Reader:
             fold(word): d for d in catalog.dimensions for word in (d.name, *d.aliases)
         }
         self.fields = command.sayings()
+        self.metrics = {
+            fold(word): m.name for m in catalog.metrics for word in (m.name, m.label, *m.aliases)
+        }
+        self.metric_names = [w for m in catalog.metrics for w in (m.name, *m.aliases)]
         self.phrases: dict[str, str] = {}
         for name, (annotation, saying) in self.fields.items():
             if kinds(annotation)[0] not in (Period, Filters, Dimension):
@@ -321,6 +328,8 @@ class _Reader:
             if self.fields[name][1].positional and i + n >= len(self.words):
                 return None
             annotation, saying = self.fields[name]
+            if saying.unit == "metric" and i + n < len(self.words):
+                return self.metric(name, i + n)
             said, after = self.value(i + n, many=str in kinds(annotation))
             if saying.unit == "days" and after < len(self.words):
                 after += self.joined(after, 1) == "day"
@@ -447,8 +456,20 @@ class _Reader:
         name = self.text_field()
         if name is None or name in self.values:
             return None
+        if self.fields[name][1].unit == "metric":
+            return self.metric(name, i)
         self.set(name, self.words[i].text, name)
         return i + 1
+
+    def metric(self, name: str, i: int) -> int:
+        """The longest run of words that is a metric's name, label or alias (`orders per buyer`)."""
+        for n in range(min(METRIC_WORDS, len(self.words) - i), 0, -1):
+            known = self.metrics.get(fold("".join(t.text for t in self.words[i : i + n])))
+            if known:
+                self.set(name, known, name)
+                return i + n
+        said, _ = self.value(i, many=True)
+        raise UnknownNameError("metric", shown(said or self.words[i].text), list(self.metric_names))
 
     def stranger(self, i: int) -> NotUnderstoodError | UnknownNameError:
         """A word that fits nowhere."""
@@ -500,6 +521,10 @@ class _Reader:
 
     def set_field(self, name: str, said: str) -> None:
         annotation, saying = self.fields[name]
+        if saying.unit == "metric":
+            if fold(said) not in self.metrics:
+                raise UnknownNameError("metric", shown(said), self.metric_names)
+            said = self.metrics[fold(said)]
         self.set(name, read_value(name, annotation, saying, said), name)
 
     def set(self, name: str, value: Any, what: str) -> None:
@@ -642,11 +667,16 @@ def unparse(command: Command) -> str:
         elif choices(annotation):
             parts.append(f"by {value}" if saying.after_by else value)
         else:
-            said = in_quotes(value) if kind is str else repr(value)
+            said = in_quotes(value) if kind is str else number_said(value)
             if saying.unit == "days":
                 said += " day" if value == 1 else " days"
             parts.append(f"{field_words(name, saying)[0]} {said}")
     return " ".join(parts)
+
+
+def number_said(value: float) -> str:
+    """A number as short as it reads back exactly."""
+    return str(int(value)) if abs(value) < 1e15 and value == int(value) else repr(value)
 
 
 def own_words(command: Command) -> frozenset[str]:

@@ -62,7 +62,7 @@ def _series_words(chart: Chart, series: Series, currency: str) -> str:
     name = series.name or chart.y_label or "values"
     if not known:
         return f"{name}: unknown"
-    if chart.kind in ("bar", "pie", "interval") and len(known) <= 8:
+    if chart.kind in ("bar", "pie", "interval", "waterfall") and len(known) <= 8:
         pairs = [
             f"{_said(x, chart.x_unit, currency)} {short_words(v, chart.unit, currency)}"
             for x, v in known
@@ -125,6 +125,8 @@ def spec(chart: Chart, currency: str = "", notes: tuple[str, ...] = ()) -> dict[
             drawn |= _scatter(chart, currency)
         case "interval":
             drawn |= _interval(chart, currency)
+        case "waterfall":
+            drawn |= _waterfall(chart, currency)
         case _:
             assert_never(chart.kind)
     return drawn
@@ -170,6 +172,9 @@ def records(chart: Chart, currency: str) -> list[dict[str, Any]]:
                 "y": scaled(value, chart.unit, currency),
                 "said": short_words(value, chart.unit, currency),
             }
+            if chart.kind == "line" and value is not None:
+                beside = (*series.values[max(i - 1, 0) : i], *series.values[i + 1 : i + 2])
+                row["alone"] = all(v is None for v in beside)
             if series.low is not None and series.high is not None:
                 row["low"] = scaled(series.low[i], chart.unit, currency)
                 row["high"] = scaled(series.high[i], chart.unit, currency)
@@ -252,7 +257,26 @@ def _line(chart: Chart, currency: str) -> dict[str, Any]:
         "stack": "zero" if chart.kind == "area" else None,
         "scale": {"zero": True},
     }
-    return {"mark": mark, "encoding": {"x": x, "y": y, "color": _colour(chart)}}
+    encoding = {"x": x, "y": y, "color": _colour(chart)}
+    banded = any(s.low is not None and s.high is not None for s in chart.series)
+    if not banded or chart.kind != "line":
+        return {"mark": mark, "encoding": encoding}
+    ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    return {
+        "layer": [
+            {
+                "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
+                "mark": {"type": "area", "opacity": 0.18},
+                "encoding": {"x": x, **ends, "color": _colour(chart)},
+            },
+            {"mark": mark | {"strokeWidth": 2}, "encoding": encoding},
+            {
+                "transform": [{"filter": "datum.alone"}],
+                "mark": {"type": "point", "filled": True, "size": 130, "opacity": 1},
+                "encoding": encoding,
+            },
+        ]
+    }
 
 
 def _day_format(chart: Chart) -> str:
@@ -260,6 +284,82 @@ def _day_format(chart: Chart) -> str:
     if isinstance(first, dt.date) and isinstance(last, dt.date) and (last - first).days > 200:
         return "%b %Y"
     return "%-d %b"
+
+
+def _waterfall(chart: Chart, currency: str) -> dict[str, Any]:
+    """Lying bars that go on where the one above ends; the first and the last are whole levels.
+
+    Levels begin at zero, or near the smallest where the steps would be too small to be seen.
+    """
+    values = [scaled(v, chart.unit, currency) or 0 for v in chart.series[0].values]
+    ends: list[float] = []
+    for i, value in enumerate(values):
+        level = i in (0, len(values) - 1)
+        ends.append(value if level else ends[-1] + value)
+    low, high = min(ends), max(ends)
+    floor = low - (high - low) * 0.25 if low > 0.6 * high > 0 else min(0.0, low)
+    rows = []
+    for i, value in enumerate(values):
+        level = i in (0, len(values) - 1)
+        rows.append(
+            {
+                "x": str(chart.x[i]),
+                "from": floor if level else ends[i - 1],
+                "to": ends[i],
+                "right": max(ends[i], floor if level else ends[i - 1]),
+                "way": "level" if level else "up" if value >= 0 else "down",
+                "said": short_words(chart.series[0].values[i], chart.unit, currency)
+                if level
+                else _step_words(chart.series[0].values[i], chart.unit, currency),
+            }
+        )
+    lines = {str(v): label_lines(str(v)) for v in chart.x}
+    y = {
+        "field": "x",
+        "type": "nominal",
+        "sort": list(lines),
+        "title": None,
+        "axis": {"labelLimit": 260, "labelExpr": f"({json.dumps(lines)})[datum.label]"},
+    }
+    x = {
+        "field": "from",
+        "type": "quantitative",
+        "axis": axis(chart.unit, currency, chart.y_label),
+        "scale": {"zero": floor == 0, "nice": True},
+    }
+    ways = {"level": COLOURS[7], "up": COLOURS[2], "down": COLOURS[5]}
+    colour = {
+        "field": "way",
+        "type": "nominal",
+        "scale": {"domain": list(ways), "range": list(ways.values())},
+        "legend": None,
+    }
+    thick = max(26, 19 * max(map(len, lines.values())) + 8)
+    return {
+        "data": {"values": rows},
+        "width": LYING_PX,
+        "height": max(120, min(thick * len(rows), 1_000)),
+        "layer": [
+            {
+                "mark": {"type": "bar"},
+                "encoding": {"y": y, "x": x, "x2": {"field": "to"}, "color": colour},
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 13, "color": "#444"},
+                "encoding": {
+                    "y": y,
+                    "x": {**x, "field": "right"},
+                    "text": {"field": "said", "type": "nominal"},
+                },
+            },
+        ],
+    }
+
+
+def _step_words(value: Number, unit: Unit, currency: str) -> str:
+    """A step with its sign; between shares it is points."""
+    said = short_words(value, "points" if unit == "share" else unit, currency)
+    return f"+{said}" if value is not None and value > 0 else said
 
 
 def _short(chart: Chart) -> bool:

@@ -182,7 +182,7 @@ def _is_number(value: object) -> bool:
 def chart_text(chart: Chart, currency: str) -> str:
     """A small chart of characters: bars for few values, one line of blocks for many."""
     lines = [chart.title]
-    if chart.kind in ("bar", "pie", "interval") and len(chart.x) <= MAX_BARS:
+    if chart.kind in ("bar", "pie", "interval", "waterfall") and len(chart.x) <= MAX_BARS:
         lines += _bars(chart, currency)
     elif chart.kind == "scatter":
         lines += [

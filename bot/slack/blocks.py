@@ -66,6 +66,8 @@ FORM_AT_END = re.compile(rf"\s+as (?:{'|'.join(FORMS)})$")
 
 #: What a button does, by the start of its action_id; its value is the question.
 ASK, AGAIN, SQL, CSV, SHARE = "ask", "again", "sql", "csv", "share"
+#: This one's value is the number of the question.
+CANCEL = "cancel"
 
 
 @dataclass(frozen=True)
@@ -461,7 +463,7 @@ def grid_text(table: Table, rows: int, currency: str) -> str:
 
 def data_visualization(chart: Chart, currency: str) -> JsonObject | None:
     """Slack's own chart; None where it has no such kind, or its limits are too narrow."""
-    if chart.kind in ("scatter", "interval") or len(chart.x) > CHART_POINTS:
+    if chart.kind in ("scatter", "interval", "waterfall") or len(chart.x) > CHART_POINTS:
         return None
     if any(v is None for s in chart.series for v in s.values):
         return None
