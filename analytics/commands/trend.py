@@ -497,6 +497,10 @@ class Told:
                     f"{share_words(HELD)} of those errors."
                 )
             )
+        last = self.unusual[-1] if self.unusual else None
+        if last == len(self.points.days) - 1 and self.step == "day":
+            day = date_words(self.points.days[last])
+            notes.append(Note(f"{day} is the last day of the data: it may not be complete."))
         if not np.isfinite(self.band.score[self.shown]).any():
             notes.append(Note(f"What is usual is not known yet: too few {self.step}s came before."))
         same = "the same weekday of the 8 weeks" if self.step == "day" else f"the 8 {self.step}s"
