@@ -1,12 +1,13 @@
 """Experiments in which nothing happens, asked end to end: text, SQL, verdict, message.
 
-    python -m benchmarks.aa [experiments] [people]
+    python -m benchmarks.aa [experiments] [people] [--open-ended]
 
 Each experiment deals the same people out anew, by chance, so whatever it finds is false. Each is
 registered for 14 days and asked on the morning of every day from the 7th on, as a keen manager
 would; one false verdict at any of its looks makes it a false one. A sound product has at most 18
 in 200 (5 % by chance, with the 99 % of the binomial). The same looks judged by a plain test at
 5 % show what it saves them from. The last look of each is made a Slack message.
+`--open-ended` asks each without its plan as well.
 """
 
 import dataclasses
@@ -150,19 +151,21 @@ def plain_p(of: Crowd, number: int, day: int) -> float:
 
 def main() -> None:
     """Ask them all, and count."""
-    sizes = [int(a) for a in sys.argv[1:]]
+    kinds = ["planned", *(["open-ended"] if "--open-ended" in sys.argv else [])]
+    sizes = [int(a) for a in sys.argv[1:] if a.isdigit()]
     experiments, people = (*sizes, *(200, 20_000)[len(sizes) :])
     of = crowd(people)
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(f"duckdb:///{folder}/aa.duckdb")
         fill(store, of, experiments)
-        false: dict[str, set[int]] = {"planned": set(), "open-ended": set(), "plain test": set()}
+        false: dict[str, set[int]] = {kind: set() for kind in (*kinds, "plain test")}
         asks, started = 0, time.perf_counter()
         for day in LOOKS:
-            planned = context(store, day, experiments)
-            loose = context(store, day, experiments, planned=False)
+            contexts = {
+                kind: context(store, day, experiments, planned=kind == "planned") for kind in kinds
+            }
             for number in range(experiments):
-                for kind, ctx in (("planned", planned), ("open-ended", loose)):
+                for kind, ctx in contexts.items():
                     asks += 1
                     result = asked(number, ctx)
                     if is_false(result):
