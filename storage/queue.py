@@ -112,11 +112,20 @@ class Queue:
             for claim in claims:
                 longer = NowUs() + microseconds(lease_seconds)
                 renewed = connection.execute(
-                    sa.update(jobs).where(held(claim)).values(lease_until=longer)
+                    sa.update(jobs).where(is_ours(claim)).values(lease_until=longer)
                 )
                 if renewed.rowcount:
                     kept.append(claim)
         return kept
+
+    def held(self, claims: list[Claim]) -> list[Claim]:
+        """Those of the claims that are still ours."""
+        chosen = sa.select(jobs.c.id, jobs.c.fence).where(
+            jobs.c.id.in_([c.job for c in claims]), jobs.c.status == RUNNING
+        )
+        with self.state.transaction() as connection:
+            ours = {(row.id, row.fence) for row in connection.execute(chosen)}
+        return [c for c in claims if (c.job, c.fence) in ours]
 
     def finish(self, claim: Claim) -> bool:
         """Done with it; False where the claim is no longer ours: what it brings must not count."""
@@ -126,7 +135,7 @@ class Queue:
     def finish_in(self, connection: sa.Connection, claim: Claim) -> bool:
         """As `finish`, inside a transaction."""
         finished = connection.execute(
-            sa.update(jobs).where(held(claim)).values(status=DONE, lease_until=0)
+            sa.update(jobs).where(is_ours(claim)).values(status=DONE, lease_until=0)
         )
         return finished.rowcount == 1
 
@@ -134,7 +143,7 @@ class Queue:
         """Let another take it at once; its claim does not count."""
         back = {"status": WAITING, "lease_until": 0, "fence": jobs.c.fence - 1}
         with self.state.transaction() as connection:
-            done = connection.execute(sa.update(jobs).where(held(claim)).values(back))
+            done = connection.execute(sa.update(jobs).where(is_ours(claim)).values(back))
             return done.rowcount == 1
 
     def cancel(self, job: int, person: str) -> bool:
@@ -154,14 +163,15 @@ class Queue:
         with self.state.transaction() as connection:
             return int(connection.execute(counting).scalar_one())
 
-    def purge(self, *, older_than_seconds: float) -> int:
-        """Delete finished jobs; how many it were."""
-        old = jobs.c.accepted_at < NowUs() - microseconds(older_than_seconds)
-        ended = jobs.c.status.in_((DONE, CANCELLED))
-        with self.state.transaction() as connection:
-            return connection.execute(sa.delete(jobs).where(old, ended)).rowcount
+
+def purge_jobs(state: State, *, older_than_seconds: float) -> int:
+    """Delete finished jobs; how many it were."""
+    old = jobs.c.accepted_at < NowUs() - microseconds(older_than_seconds)
+    ended = jobs.c.status.in_((DONE, CANCELLED))
+    with state.transaction() as connection:
+        return connection.execute(sa.delete(jobs).where(old, ended)).rowcount
 
 
-def held(claim: Claim) -> sa.ColumnElement[bool]:
+def is_ours(claim: Claim) -> sa.ColumnElement[bool]:
     """The claim's job, while the claim is good."""
     return (jobs.c.id == claim.job) & (jobs.c.fence == claim.fence) & (jobs.c.status == RUNNING)

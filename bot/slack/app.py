@@ -8,9 +8,9 @@ import html
 import logging
 import re
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from slack_bolt import App, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
@@ -21,10 +21,23 @@ from analytics.errors import UserError
 from bot.setup import Bot
 from bot.slack import text as safe
 from bot.slack.answering import Job, Way
-from bot.slack.blocks import AGAIN, ASK, CSV, SHARE, SQL, JsonObject, Message, context, plain
-from bot.slack.line import Full, Place
+from bot.slack.blocks import (
+    AGAIN,
+    ASK,
+    CANCEL,
+    CSV,
+    SHARE,
+    SQL,
+    JsonObject,
+    Message,
+    context,
+    plain,
+    plain_message,
+)
+from bot.slack.notices import Notices, with_cancel
 from bot.slack.post import Poster, error_word
 from bot.slack.sendable import VIEW_METADATA, assert_sendable
+from storage.queue import Full, Place, Queue
 from storage.state import StateError
 
 log = logging.getLogger("daybreak.slack")
@@ -55,14 +68,6 @@ class Identity:
     bot_user: str
 
 
-class Questions(Protocol):
-    """Where accepted questions go."""
-
-    def put(self, person: str, work: Job) -> Place | Full:
-        """Take a place, or be told that there is none."""
-        ...
-
-
 def identify(client: WebClient) -> Identity:
     """Ask Slack once who we are. Raises SlackRefusedError with what to do."""
     try:
@@ -82,15 +87,17 @@ def identify(client: WebClient) -> Identity:
 
 def slack_app(
     bot: Bot,
-    questions: Questions,
+    queue: Queue,
     poster: Poster,
     identity: Identity,
     *,
+    wake: Callable[[], None] = lambda: None,
     signing_secret: str = "",
 ) -> App:
     """The Bolt app; `app.dispatch(request)` is all that a transport needs.
 
-    Its listener threads end with `app.listener_runner.listener_executor.shutdown()`.
+    `wake` is called when a question was taken. The listener threads end with
+    `app.listener_runner.listener_executor.shutdown()`.
     """
     me = AuthorizeResult(
         enterprise_id=None,
@@ -110,7 +117,7 @@ def slack_app(
         attaching_conversation_kwargs_enabled=False,
     )
     executor = app.listener_runner.listener_executor
-    Listeners(bot, questions, poster, identity, executor).register(app)
+    Listeners(bot, queue, Notices(poster, executor), identity, wake).register(app)
     return app
 
 
@@ -120,17 +127,17 @@ class Listeners:
     def __init__(
         self,
         bot: Bot,
-        questions: Questions,
-        poster: Poster,
+        queue: Queue,
+        notices: Notices,
         identity: Identity,
-        aside: Executor,
+        wake: Callable[[], None],
     ) -> None:
-        """`register` binds them to an app; what calls Slack is done by `aside`, after the ack."""
+        """`register` binds them to an app; no listener calls Slack before its ack."""
         self.bot = bot
-        self.questions = questions
-        self.poster = poster
+        self.queue = queue
+        self.notices = notices
         self.identity = identity
-        self.aside = aside
+        self.wake = wake
 
     def register(self, app: App) -> None:
         """All listeners; the manifest must name the same commands and events."""
@@ -144,6 +151,7 @@ class Listeners:
             (SQL, self.sql),
             (CSV, self.csv),
             (SHARE, self.share),
+            (CANCEL, self.cancel),
         ):
             app.action(re.compile(f"^{pattern}$"))(listener)
         app.view(SHARE_FORM)(self.shared)
@@ -173,7 +181,9 @@ class Listeners:
         if reply is None:
             ack()
             return
-        payload = {"response_type": "ephemeral", "text": reply}
+        payload: JsonObject = {"response_type": "ephemeral", "text": reply.text}
+        if reply.blocks:
+            payload["blocks"] = list(reply.blocks)
         assert_sendable(payload)
         ack(**payload)
 
@@ -241,7 +251,8 @@ class Listeners:
         """Ask in which channel to share."""
         if self.is_new(f"trigger:{body['trigger_id']}"):
             form = share_form(str(action.get("value", "")))
-            self.aside.submit(self.poster.open_view, body["trigger_id"], form)
+            open_view = self.notices.poster.open_view
+            self.notices.aside.submit(open_view, body["trigger_id"], form)
         ack()
 
     def shared(self, ack: Callable[..., Any], view: JsonObject, body: JsonObject) -> None:
@@ -264,50 +275,47 @@ class Listeners:
             log.exception("state_error", extra={"detail": error.detail})
             return False
 
+    def cancel(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
+        """Drop a question that waits or is worked on; only who asked can."""
+        number, person = str(action.get("value", "")), body["user"]["id"]
+        dropped = number.isdigit() and self.queue.cancel(int(number), person)
+        ack()
+        told = "Cancelled." if dropped else "There is nothing left to cancel."
+        job = Job("", person, body["channel"]["id"], "button",
+                  response_url=body.get("response_url", ""))  # fmt: skip
+        self.notices.tell(job, plain_message(told))
+
     def take(self, job: Job, key: str) -> None:
         """Put a question in the line; who has to wait, or can't be taken, is told."""
         reply = self.accept(job, key)
-        if reply and not reply.startswith(WORKING):
-            self.aside.submit(self.notice, job, reply)
+        if reply and not reply.text.startswith(WORKING):
+            self.notices.tell(job, reply)
 
-    def accept(self, job: Job, key: str) -> str | None:
+    def accept(self, job: Job, key: str) -> Message | None:
         """Put a question in the line: what the asker is told, or None for a repeat."""
         try:
-            if not self.bot.state.first_time(key):
-                return None
+            place = self.queue.put(key, job.user, job.to_json())
         except StateError as error:
             log.exception("state_error", extra={"detail": error.detail})
-            return "I can't take questions just now. Please try again in a minute."
-        place = self.questions.put(job.user, job)
+            return plain_message("I can't take questions just now. Please try again in a minute.")
         match place:
+            case None:
+                return None
             case Full(by_person=True):
-                most = self.bot.settings.limits.per_person
-                return f"You already have {most} questions waiting; ask again when one is answered."
+                most = self.queue.per_person
+                return plain_message(
+                    f"You already have {most} questions waiting; ask again when one is answered."
+                )
             case Full():
-                return "I am busy and can't take more questions. Please come back in a minute."
+                return plain_message(
+                    "I am busy and can't take more questions. Please come back in a minute."
+                )
             case Place(0):
-                return f"{WORKING} {safe.code(job.text)} …"
-            case Place(number):
-                return f"You are number {number} in line with {safe.code(job.text)}."
-
-    def notice(self, job: Job, mrkdwn: str) -> None:
-        """A sentence to the asker."""
-        from_us = notice_message(mrkdwn)
-        if job.way == "direct":
-            self.poster.post(job.channel, [from_us], thread_ts=job.thread_ts)
-        elif job.response_url:
-            self.poster.respond(job.response_url, [from_us], to_all=False)
-        elif job.way == "share":
-            direct = self.poster.direct_channel(job.user)
-            if direct:
-                self.poster.post(direct, [from_us])
-        else:
-            self.poster.whisper(job.channel, job.user, [from_us], thread_ts=job.thread_ts)
-
-
-def notice_message(mrkdwn: str) -> Message:
-    """A sentence of ours, in which data stand as code."""
-    return Message(mrkdwn, ephemeral=True)
+                self.wake()
+                return Message(f"{WORKING} {safe.code(job.text)} …", ephemeral=True)
+            case Place(number, taken):
+                told = f"You are number {number} in line with {safe.code(job.text)}."
+                return with_cancel(told, taken)
 
 
 def said(text: str, own_user: str = "") -> str:

@@ -31,9 +31,14 @@ log = logging.getLogger("daybreak.slack")
 Outcome = Literal["sent", "not sent", "unknown"]
 
 TIMEOUT_S = 10
-#: A post that Slack puts off for longer in all is given up.
-PATIENCE_S = 300.0
+#: What Slack puts off for longer in all is given up.
+PATIENCE_S = 30.0
 RETRY_AFTER_S = 1.0
+#: Where there was no connection, it is tried again so often.
+AGAIN_S = 2.0
+#: A message is looked for among so many of its channel.
+LOOK_BACK = 200
+EVENT = "daybreak_answer"
 #: Slack's words for a message that it does not understand: a simpler one may pass.
 TOO_FINE = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "invalid_arguments", "msg_too_long"}
@@ -46,12 +51,16 @@ UNSENDABLE = plain_message("I have the answer, but Slack did not take it in any 
 
 @dataclass(frozen=True)
 class Posted:
-    """How a post ended: `ts` names the message, `error` is Slack's word for why not."""
+    """How a post ended: `ts` names the message, `error` is Slack's word for why not.
+
+    `wait_seconds` is how long Slack asks to wait.
+    """
 
     outcome: Outcome
     ts: str = ""
     error: str = ""
     message: Message | None = None
+    wait_seconds: float | None = None
 
 
 def web_client(token: str, api_url: str) -> WebClient:
@@ -62,9 +71,10 @@ def web_client(token: str, api_url: str) -> WebClient:
 class Poster:
     """Sends messages and files; safe to use from many threads."""
 
-    def __init__(self, client: WebClient) -> None:
-        """`client` must have no retry handlers."""
+    def __init__(self, client: WebClient, *, patience_seconds: float = PATIENCE_S) -> None:
+        """`client` must have no retry handlers; waits are for the caller where they are longer."""
         self.client = client
+        self.patience_seconds = patience_seconds
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._stopping = threading.Event()
 
@@ -72,9 +82,13 @@ class Poster:
         """Wait for no further 429."""
         self._stopping.set()
 
-    def post(self, channel: str, rungs: Iterable[Message], *, thread_ts: str = "") -> Posted:
-        """Post in a channel, or in a thread of it."""
-        where = {"channel": channel} | ({"thread_ts": thread_ts} if thread_ts else {})
+    def post(
+        self, channel: str, rungs: Iterable[Message], *, thread_ts: str = "", key: str = ""
+    ) -> Posted:
+        """Post in a channel, or in a thread of it; `find` finds it again by its key."""
+        where: JsonObject = {"channel": channel} | ({"thread_ts": thread_ts} if thread_ts else {})
+        if key:
+            where["metadata"] = {"event_type": EVENT, "event_payload": {"key": key}}
 
         def send(payload: JsonObject) -> str:
             return str(self.client.chat_postMessage(**payload)["ts"])
@@ -109,6 +123,41 @@ class Poster:
             return ""
 
         return self._climb(response_url, rungs, where, send)
+
+    def find(self, channel: str, key: str, *, thread_ts: str = "") -> str | None:
+        """The ts of the message with this key, empty where there is none; None: can't be told."""
+        latest = self._latest(channel, thread_ts)
+        if latest is None:
+            return None
+        for message in latest:
+            payload = (message.get("metadata") or {}).get("event_payload") or {}
+            if payload.get("key") == key:
+                return str(message["ts"])
+        return ""
+
+    def has_files(self, channel: str, names: Sequence[str], *, thread_ts: str = "") -> bool:
+        """Whether a message with files of these names is there."""
+        wanted = set(names)
+        return any(
+            wanted <= {f.get("name") for f in message.get("files") or ()}
+            for message in self._latest(channel, thread_ts) or ()
+        )
+
+    def _latest(self, channel: str, thread_ts: str) -> list[JsonObject] | None:
+        """The latest messages of a channel or thread; None where Slack does not show them."""
+        try:
+            if thread_ts:
+                answer = self.client.conversations_replies(
+                    channel=channel, ts=thread_ts, limit=LOOK_BACK, include_all_metadata=True
+                )
+            else:
+                answer = self.client.conversations_history(
+                    channel=channel, limit=LOOK_BACK, include_all_metadata=True
+                )
+        except (SlackClientError, OSError, HTTPException) as error:
+            log.warning("history_not_read", extra={"error": error_word(error)})
+            return None
+        return list(answer["messages"])
 
     def upload(self, channel: str, files: Sequence[File], *, thread_ts: str = "") -> Posted:
         """Upload files as one message."""
@@ -180,7 +229,7 @@ class Poster:
 
     def _send(self, send: Callable[[], str], message: Message | None) -> Posted:
         """Send once; again only where Slack surely did not act."""
-        give_up = time.monotonic() + PATIENCE_S
+        give_up = time.monotonic() + self.patience_seconds
         while True:
             try:
                 return Posted("sent", ts=send(), message=message)
@@ -191,13 +240,15 @@ class Poster:
                         continue
                     return Posted("not sent", error="stopping", message=message)
                 word = error_word(error)
-                unknown = status_of(error) >= 500
-                log.warning("post_failed", extra={"error": word, "unknown": unknown})
-                return Posted("unknown" if unknown else "not sent", error=word, message=message)
+                outcome: Outcome = "unknown" if status_of(error) >= 500 else "not sent"
+                log.warning("post_failed", extra={"error": word, "outcome": outcome})
+                return Posted(outcome, error=word, message=message, wait_seconds=wait)
             except (SlackClientError, OSError, HTTPException) as error:
-                word, outcome = error_word(error), never_sent(error)
-                log.warning("post_failed", extra={"error": word, "unknown": not outcome})
-                return Posted("not sent" if outcome else "unknown", error=word, message=message)
+                word = error_word(error)
+                log.warning("post_failed", extra={"error": word})
+                if never_sent(error):
+                    return Posted("not sent", error=word, message=message, wait_seconds=AGAIN_S)
+                return Posted("unknown", error=word, message=message)
 
 
 class WebhookError(Exception):

@@ -17,18 +17,22 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from analytics.errors import UserError
 from bot.config import Settings, secret
 from bot.setup import Bot
-from bot.slack.answering import Answering, Job
+from bot.slack.analysts import Analysts
 from bot.slack.app import SlackRefusedError, identify, slack_app
 from bot.slack.edge import Edge
-from bot.slack.line import Line
+from bot.slack.notices import Notices
 from bot.slack.post import Poster, error_word, web_client
+from bot.slack.sending import Senders
 from storage.engines import StoreError
+from storage.outbox import Outbox
+from storage.queue import Queue, purge_jobs
 from storage.state import SECRETS, StateError
 
 log = logging.getLogger("daybreak.slack")
 
-#: What runs at SIGTERM gets so long; what is left is told to ask again.
-FINISH_WITHIN_S = 15.0
+#: What runs at SIGTERM gets so long; what is left is kept for the next process.
+FINISH_WITHIN_S = 12.0
+SEND_WITHIN_S = 3.0
 SEEN_FOR_S = 24 * 3600.0
 HOUSEKEEPING_EVERY_S = 3600
 FRESHNESS_EVERY_S = 300
@@ -54,6 +58,19 @@ class MissingSecretError(UserError):
             f"{name} is not set.",
             hint=f"{WHERE[name]} of your app at https://api.slack.com/apps. Set {name}, or "
             f"{name}_FILE to a file that only you can read; docs/slack.md goes step by step.",
+        )
+
+
+class PortTakenError(UserError):
+    """Nobody can listen there."""
+
+    code = "port_taken"
+
+    def __init__(self, host: str, port: int) -> None:
+        """`host` and `port` are those of the settings."""
+        super().__init__(
+            f"I can't listen on {host}:{port}.",
+            hint="Stop what listens there, or change slack.host and slack.port in config.yaml.",
         )
 
 
@@ -140,14 +157,19 @@ class HttpTransport:
         self.thread = threading.Thread(target=self.server.run, name="http")
 
     def start(self) -> None:
-        """Listen."""
+        """Listen. Raises PortTakenError."""
         self.thread.start()
+        while not self.server.started:
+            self.thread.join(0.02)
+            if not self.thread.is_alive():
+                raise PortTakenError(self.server.config.host, self.server.config.port)
 
     def stop(self) -> None:
         """Answer what is on its way, then close."""
         self.edge.stopping = True
         self.server.should_exit = True
-        self.thread.join(2 * KEEP_ALIVE_S)
+        if self.thread.ident is not None:
+            self.thread.join(2 * KEEP_ALIVE_S)
         self.edge.close()
 
 
@@ -158,25 +180,31 @@ class Service:
     bot: Bot
     app: App
     poster: Poster
-    line: Line[Job]
+    queue: Queue
+    analysts: Analysts
+    senders: Senders
     transport: Transport
     ticker: BackgroundScheduler
 
     def start(self) -> None:
         """Take questions. Raises UserError where Slack says no."""
+        self.senders.start()
+        self.analysts.start()
         self.transport.start()
         self.ticker.start()
 
-    def stop(self, seconds: float = FINISH_WITHIN_S) -> int:
-        """Take no more, finish what is accepted; how many questions were left undone."""
+    def stop(self, finish: float = FINISH_WITHIN_S, send: float = SEND_WITHIN_S) -> int:
+        """Take no more, finish what runs, send what there is; what is left is kept: how much."""
         self.transport.stop()
         if self.ticker.running:
             self.ticker.shutdown(wait=True)
-        self.app.listener_runner.listener_executor.shutdown()
-        undone = self.line.close(seconds)
+        self.analysts.stop(finish)
         self.poster.stop()
+        self.app.listener_runner.listener_executor.shutdown()
+        unsent = self.senders.stop(send)
+        left = self.queue.unfinished() + unsent
         self.bot.close()
-        return undone
+        return left
 
 
 def service(settings: Settings) -> Service:
@@ -184,24 +212,38 @@ def service(settings: Settings) -> Service:
     http = settings.slack.mode == "http"
     token = needed("SLACK_BOT_TOKEN")
     other = needed("SLACK_SIGNING_SECRET" if http else "SLACK_APP_TOKEN")
-    poster = Poster(web_client(token, settings.slack.api_url))
-    identity = identify(poster.client)
+    client = web_client(token, settings.slack.api_url)
+    identity = identify(client)
     bot = Bot.open(settings)
     limits = settings.limits
-    line = Line(
-        Answering(bot, poster).work,
+    queue = Queue(
+        bot.state,
         workers=limits.workers,
         waiting=limits.waiting,
         per_person=limits.per_person,
     )
-    app = slack_app(bot, line, poster, identity, signing_secret=other if http else "")
+    senders = Senders(Outbox(bot.state), Poster(client, patience_seconds=0))
+    poster = Poster(client)
+    # the app wakes the analysts, and they tell by its threads: one must be made first
+    waking: list[Analysts] = []
+    app = slack_app(
+        bot,
+        queue,
+        poster,
+        identity,
+        wake=lambda: waking[0].wake(),
+        signing_secret=other if http else "",
+    )
+    notices = Notices(poster, app.listener_runner.listener_executor)
+    analysts = Analysts(bot, queue, senders, notices.slow)
+    waking.append(analysts)
     transport: Transport
     if http:
         edge = Edge(app, bot.state, other, ready=lambda: can_remember(bot))
         transport = HttpTransport(edge, settings.slack.host, settings.slack.port)
     else:
         transport = SocketTransport(app, other)
-    return Service(bot, app, poster, line, transport, ticker(bot))
+    return Service(bot, app, poster, queue, analysts, senders, transport, ticker(bot))
 
 
 def serve(settings: Settings) -> int:
@@ -221,8 +263,8 @@ def serve(settings: Settings) -> int:
         log.info("serving", extra={"mode": settings.slack.mode})
         stop.wait()
     finally:
-        undone = running.stop()
-        log.info("stopped", extra={"undone": undone})
+        left = running.stop()
+        log.info("stopped", extra={"left": left})
     return 0
 
 
@@ -253,8 +295,10 @@ def ticker(bot: Bot) -> BackgroundScheduler:
 
 
 def housekeeping(bot: Bot) -> tuple[int, int]:
-    """Forget old requests and the texts of old questions; how many of each."""
+    """Forget old requests, what was answered, and the texts of old questions; requests, texts."""
     try:
+        purge_jobs(bot.state, older_than_seconds=SEEN_FOR_S)
+        Outbox(bot.state).purge(older_than_seconds=SEEN_FOR_S)
         seen = bot.state.purge_seen(older_than_seconds=SEEN_FOR_S)
         texts = bot.state.forget_texts(older_than_days=bot.settings.state.keep_questions_days)
     except StateError as error:

@@ -52,7 +52,7 @@ def running(
             driver = workspace.over_socket()
         yield started, driver
     finally:
-        started.stop(5)
+        started.stop(5, 5)
 
 
 def wait_for_port(port: int, seconds: float = 10.0) -> None:

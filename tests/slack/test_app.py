@@ -13,9 +13,9 @@ from slack_sdk.signature import SignatureVerifier
 from bot.setup import Bot
 from bot.slack.answering import Job
 from bot.slack.app import Identity, is_stranger, said, share_form, slack_app
-from bot.slack.line import Full, Place
 from bot.slack.post import Poster
 from bot.slack.sendable import assert_sendable
+from storage.queue import Queue
 from tests.slack.conftest import BOT_ID, BOT_USER, TEAM, FakeSlack
 
 SECRET = "test-secret"
@@ -24,26 +24,33 @@ RESPONSE_URL = "http://127.0.0.1:1/nowhere"
 
 
 class Taken:
-    """Remembers questions; `place` is what the next are told."""
+    """The jobs that were put in the queue."""
 
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-        self.place: Place | Full = Place(0)
+    def __init__(self, bot: Bot) -> None:
+        self.queue = Queue(bot.state, workers=2, waiting=1, per_person=2)
+        self.woken = 0
 
-    def put(self, person: str, work: Job) -> Place | Full:
-        if isinstance(self.place, Place):
-            self.jobs.append(work)
-        return self.place
+    def wake(self) -> None:
+        self.woken += 1
+
+    @property
+    def jobs(self) -> list[Job]:
+        """In the order in which they came; those that run are not among them."""
+        found = []
+        while claim := self.queue.claim(600):
+            found.append(Job.from_json(claim.work))
+            self.queue.finish(claim)
+        return found
 
 
 @pytest.fixture
-def taken() -> Taken:
-    return Taken()
+def taken(bot: Bot) -> Taken:
+    return Taken(bot)
 
 
 @pytest.fixture
 def app(bot: Bot, slack: FakeSlack, taken: Taken) -> Iterator[App]:
-    made = slack_app(bot, taken, Poster(slack), ME, signing_secret=SECRET)
+    made = slack_app(bot, taken.queue, Poster(slack), ME, wake=taken.wake, signing_secret=SECRET)
     yield made
     made.listener_runner.listener_executor.shutdown()
 
@@ -90,7 +97,7 @@ def click(app: App, action_id: str, value: str, **more: Any) -> BoltResponse:
         app,
         {
             "type": "block_actions",
-            "trigger_id": "2.2",
+            "trigger_id": more.get("trigger", "2.2"),
             "response_url": RESPONSE_URL,
             "channel": {"id": more.get("channel", "C1")},
             "container": container | more.get("container", {}),
@@ -120,19 +127,20 @@ def test_a_command_is_taken_and_told_so(app: App, taken: Taken) -> None:
     )
 
 
-def test_who_waits_and_who_is_sent_away_is_told(app: App, taken: Taken) -> None:
-    taken.place = Place(3)
-    assert "number 3" in command(app, "kpis", "1").body
-    taken.place = Full(by_person=True)
-    assert "already have 3" in command(app, "kpis", "2").body
-    taken.place = Full(by_person=False)
-    assert "busy" in command(app, "kpis", "3").body
+def test_who_waits_and_who_is_sent_away_is_told(app: App) -> None:
+    assert "Working" in command(app, "kpis", "1").body
+    assert "Working" in command(app, "kpis", "2").body
+    assert "already have 2" in command(app, "kpis", "3").body
+    waiting = json.loads(command(app, "kpis", "4", user_id="U2").body)
+    assert waiting["text"] == "You are number 1 in line with `kpis`."
+    assert waiting["blocks"][1]["elements"][0]["action_id"] == "cancel"
+    assert "busy" in command(app, "kpis", "5", user_id="U3").body
 
 
 def test_the_same_trigger_is_taken_once(app: App, taken: Taken) -> None:
     assert command(app, "kpis", "7").body
     assert [command(app, "kpis", "7").body for _ in range(3)] == [""] * 3
-    assert len(taken.jobs) == 1
+    assert [j.text for j in taken.jobs] == ["kpis"]
 
 
 def test_a_forged_or_stale_command_is_refused(app: App, taken: Taken) -> None:
@@ -148,14 +156,10 @@ def test_a_hostile_text_stays_words(app: App) -> None:
 
 def test_a_mention_is_answered_in_its_thread(app: App, taken: Taken) -> None:
     assert event(app, mention("kpis")).status == 200
-    assert event(app, mention("kpis"), "Ev2").status == 200
-    assert event(app, mention("by device", thread_ts="4.4"), "Ev3").status == 200
+    assert event(app, mention("by device", thread_ts="4.4", user="U2"), "Ev3").status == 200
     assert event(app, mention("kpis"), "Ev1").status == 200
-    assert [(j.text, j.thread_ts) for j in taken.jobs] == [
-        ("kpis", "5.5"),
-        ("kpis", "5.5"),
-        ("by device", "4.4"),
-    ]
+    assert [(j.text, j.thread_ts) for j in taken.jobs] == [("kpis", "5.5"), ("by device", "4.4")]
+    assert taken.woken == 2
 
 
 def test_direct_messages_are_taken_and_other_messages_are_not(app: App, taken: Taken) -> None:
@@ -174,34 +178,38 @@ def test_direct_messages_are_taken_and_other_messages_are_not(app: App, taken: T
     assert [(j.way, j.channel) for j in taken.jobs] == [("direct", "D1")]
 
 
-def test_who_waits_for_a_mention_is_told_alone(app: App, taken: Taken, slack: FakeSlack) -> None:
-    taken.place = Place(2)
-    event(app, mention("kpis"))
+def test_who_waits_for_a_mention_is_told_alone(app: App, slack: FakeSlack) -> None:
+    for i in range(3):
+        event(app, mention("kpis", user=f"U{i}"), f"E{i}")
     (call,) = slack.wait_for("chat.postEphemeral")
-    assert (call["user"], call["thread_ts"]) == ("U1", "5.5")
-    assert call["text"] == "You are number 2 in line with `kpis`."
+    assert (call["user"], call["thread_ts"]) == ("U2", "5.5")
+    assert call["text"] == "You are number 1 in line with `kpis`."
+
+
+def test_only_who_asked_cancels(app: App, taken: Taken) -> None:
+    command(app, "kpis", "1", user_id="U2")
+    command(app, "rules", "2")
+    assert click(app, "cancel", "1", trigger="c1").status == 200
+    assert click(app, "cancel", "2", trigger="c2").status == 200
+    assert click(app, "cancel", "nonsense", trigger="c3").status == 200
+    assert [j.text for j in taken.jobs] == ["kpis"]
 
 
 def test_buttons_ask_in_the_thread_of_their_message(app: App, taken: Taken) -> None:
+    jobs: list[Job] = []
     for i, (action, value) in enumerate(
         (("ask_0", "rules"), ("again", "kpis"), ("sql", "kpis"), ("csv", "kpis"))
     ):
-        body = {"type": "block_actions", "trigger_id": f"t{i}", "response_url": RESPONSE_URL,
-                "channel": {"id": "C1"},
-                "container": {"message_ts": "9.9", "channel_id": "C1"},
-                "actions": [{"type": "button", "action_id": action, "block_id": "b",
-                             "value": value}]}  # fmt: skip
-        assert interaction(app, body).status == 200
-        assert interaction(app, body).status == 200
-    assert [
-        (j.text, j.private, j.files_only) for j in sorted(taken.jobs, key=lambda j: j.text)
-    ] == [
-        ("kpis", False, False),
-        ("kpis as csv", False, True),
-        ("kpis as sql", True, False),
+        for _ in range(2):
+            assert click(app, action, value, trigger=f"t{i}").status == 200
+        jobs += taken.jobs
+    assert [(j.text, j.private, j.files_only) for j in jobs] == [
         ("rules", False, False),
+        ("kpis", False, False),
+        ("kpis as sql", True, False),
+        ("kpis as csv", False, True),
     ]
-    assert {j.thread_ts for j in taken.jobs} == {"9.9"}
+    assert {j.thread_ts for j in jobs} == {"9.9"}
 
 
 def test_a_hidden_message_is_followed_up_hidden(app: App, taken: Taken) -> None:

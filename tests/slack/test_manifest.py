@@ -11,10 +11,9 @@ from slack_bolt.listener import CustomListener
 
 from bot.config import SlackSettings
 from bot.setup import Bot
-from bot.slack.answering import Job
 from bot.slack.app import Identity, slack_app
-from bot.slack.line import Full, Place
 from bot.slack.post import Poster
+from storage.queue import Queue
 from tests.slack.conftest import BOT_ID, BOT_USER, TEAM, FakeSlack
 
 ROOT = Path(__file__).parents[2]
@@ -24,18 +23,14 @@ SCOPES: dict[str, set[str]] = {
     "auth_test": set(),
     "chat_postMessage": {"chat:write"},
     "chat_postEphemeral": {"chat:write"},
+    # looks for its own message where Slack did not say whether it took it
+    "conversations_history": {"channels:history", "groups:history", "im:history"},
     "conversations_open": {"im:write"},
+    "conversations_replies": {"channels:history", "groups:history", "im:history"},
     "files_upload_v2": {"files:write"},
     "views_open": set(),
 }
 EVENT_SCOPES = {"app_mention": "app_mentions:read", "message.im": "im:history"}
-
-
-class Nowhere:
-    """Takes no question."""
-
-    def put(self, person: str, work: Job) -> Place | Full:
-        return Full(by_person=False)
 
 
 @pytest.fixture
@@ -66,7 +61,8 @@ def test_scopes_are_those_of_the_calls_and_events(manifest: dict[str, Any]) -> N
 def test_events_and_commands_are_those_registered(
     manifest: dict[str, Any], bot: Bot, slack: FakeSlack
 ) -> None:
-    app = slack_app(bot, Nowhere(), Poster(slack), Identity(TEAM, BOT_ID, BOT_USER))
+    queue = Queue(bot.state, workers=1, waiting=1, per_person=1)
+    app = slack_app(bot, queue, Poster(slack), Identity(TEAM, BOT_ID, BOT_USER))
     listeners = [x.ack_function.__name__ for x in app._listeners if isinstance(x, CustomListener)]
     app.listener_runner.listener_executor.shutdown()
     assert listeners == [
@@ -78,6 +74,7 @@ def test_events_and_commands_are_those_registered(
         "sql",
         "csv",
         "share",
+        "cancel",
         "shared",
     ]
     commands = [c["command"] for c in manifest["features"]["slash_commands"]]

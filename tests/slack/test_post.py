@@ -35,9 +35,15 @@ def test_too_fast_is_waited_out(poster: Poster, slack: FakeSlack) -> None:
 
 
 def test_who_stops_does_not_wait(poster: Poster, slack: FakeSlack) -> None:
-    slack.fail("chat.postMessage", slack.refuse("ratelimited", 429, **{"Retry-After": "100"}))
+    slack.fail("chat.postMessage", slack.refuse("ratelimited", 429, **{"Retry-After": "20"}))
     poster.stop()
     assert poster.post("C1", [FINE]).error == "stopping"
+
+
+def test_who_has_no_patience_hears_how_long_to_wait(slack: FakeSlack) -> None:
+    slack.fail("chat.postMessage", slack.refuse("ratelimited", 429, **{"Retry-After": "7"}))
+    posted = Poster(slack, patience_seconds=0).post("C1", [FINE])
+    assert (posted.outcome, posted.wait_seconds) == ("not sent", 7.0)
 
 
 def test_refused_blocks_go_a_rung_down(poster: Poster, slack: FakeSlack) -> None:

@@ -6,9 +6,7 @@ import pytest
 
 from bot.config import Settings, SlackSettings
 from bot.setup import Bot
-from bot.slack.answering import Answering, Job
 from bot.slack.app import SlackRefusedError, identify
-from bot.slack.post import Poster
 from bot.slack.serve import (
     MissingSecretError,
     Redacting,
@@ -69,20 +67,3 @@ def test_housekeeping_forgets(bot: Bot) -> None:
 def test_the_ticker_keeps_house_and_watches_the_data(bot: Bot) -> None:
     scheduler = ticker(bot)
     assert [job.func.__name__ for job in scheduler.get_jobs()] == ["housekeeping", "data_age"]
-
-
-def test_an_answer_that_cannot_be_posted_is_told(bot: Bot, slack: FakeSlack) -> None:
-    answering = Answering(bot, Poster(slack))
-    slack.fail("chat.postMessage", slack.refuse("is_archived"))
-    answering.work(Job("schema", "U1", "C1", "mention", thread_ts="1.1"))
-    (told,) = slack.of("chat.postEphemeral")
-    assert told["user"] == "U1"
-    assert "Invite me" in told["text"]
-
-
-def test_a_question_that_is_not_understood_is_told_to_the_asker(bot: Bot, slack: FakeSlack) -> None:
-    Answering(bot, Poster(slack)).work(Job("kpsi", "U1", "C1", "mention", thread_ts="1.1"))
-    (told,) = slack.of("chat.postEphemeral")
-    assert "kpis" in told["text"]
-    Answering(bot, Poster(slack)).work(Job("kpsi", "U1", "D1", "direct"))
-    assert len(slack.of("chat.postMessage")) == 1

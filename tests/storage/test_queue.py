@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.queue import Claim, Full, Place, Queue
+from storage.queue import Claim, Full, Place, Queue, purge_jobs
 from storage.state import State, jobs
 
 
@@ -80,6 +80,7 @@ def test_a_lease_that_ran_out_goes_to_another_and_the_first_is_void(
     let_leases_end(state)
     second = claimed(queue)
     assert (second.job, second.fence) == (first.job, 2)
+    assert queue.held([first, second]) == [second]
     assert queue.renew([first, second], 60) == [second]
     assert not queue.finish(first)
     assert queue.finish(second)
@@ -130,6 +131,6 @@ def test_finished_jobs_are_purged(queue: Queue) -> None:
     queue.put("k", "p", "{}")
     queue.put("l", "p", "{}")
     queue.finish(claimed(queue))
-    assert queue.purge(older_than_seconds=60) == 0
-    assert queue.purge(older_than_seconds=-1) == 1
+    assert purge_jobs(queue.state, older_than_seconds=60) == 0
+    assert purge_jobs(queue.state, older_than_seconds=-1) == 1
     assert queue.unfinished() == 1

@@ -1,0 +1,48 @@
+"""Sentences beside the answers, to the asker alone: how long it takes, and a button to cancel."""
+
+import logging
+from concurrent.futures import Executor
+
+from bot.slack import text as safe
+from bot.slack.answering import Job
+from bot.slack.blocks import CANCEL, JsonObject, Message, button, mrkdwn
+from bot.slack.post import Poster
+
+log = logging.getLogger("daybreak.slack")
+
+
+class Notices:
+    """Tells askers, off the caller's thread; what can't be told is not tried again."""
+
+    def __init__(self, poster: Poster, aside: Executor) -> None:
+        """`aside` makes the calls."""
+        self.poster = poster
+        self.aside = aside
+
+    def tell(self, job: Job, message: Message) -> None:
+        """Say it where the asker is."""
+        self.aside.submit(self._tell, job, message)
+
+    def slow(self, job: Job, number: int, progress: str) -> None:
+        """An answer takes longer than a few seconds."""
+        how_far = f" {safe.value(progress, 200)}" if safe.shown(progress) else ""
+        said = f"Still working on {safe.code(job.text)} …{how_far}"
+        self.tell(job, with_cancel(said, number))
+
+    def _tell(self, job: Job, message: Message) -> None:
+        if job.response_url:
+            posted = self.poster.respond(job.response_url, [message], to_all=False)
+        elif job.way == "share":
+            direct = self.poster.direct_channel(job.user)
+            posted = self.poster.post(direct, [message])
+        else:
+            posted = self.poster.whisper(job.channel, job.user, [message], thread_ts=job.thread_ts)
+        if posted.outcome != "sent":
+            log.warning("notice_not_sent", extra={"error": posted.error})
+
+
+def with_cancel(said: str, number: int) -> Message:
+    """A sentence (mrkdwn of ours) with a button that drops the question."""
+    section: JsonObject = {"type": "section", "text": mrkdwn(said)}
+    cancel = button(CANCEL, "Cancel", str(number)) | {"style": "danger"}
+    return Message(said, (section, {"type": "actions", "elements": [cancel]}), (), True)

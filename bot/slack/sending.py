@@ -1,0 +1,259 @@
+"""The outbox's senders: each post leaves once, in the order of its lane.
+
+Before a call that may post, that is written down. If its outcome is never known (the answer was
+cut off, or the process died), the message is looked for in Slack by its key before it is sent
+again. What is shown to one person alone can't be looked for: after a cut it counts as sent, after
+a death it is sent again, for the asker must hear.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+from bot.slack.answering import Delivery, Job
+from bot.slack.blocks import Message, plain_message
+from bot.slack.post import NOT_THERE, Posted, Poster
+from storage.outbox import Outbox, Parcel
+from storage.state import StateError
+
+log = logging.getLogger("daybreak.slack")
+
+LEASE_S = 60.0
+POLL_S = 0.5
+#: Slack shows a message in its history a while after it took it.
+SETTLE_S = 2.0
+MOST_CLAIMS = 200
+SENDERS = 4
+
+
+class Senders:
+    """Threads that empty the outbox."""
+
+    def __init__(self, outbox: Outbox, poster: Poster) -> None:
+        """`poster` waits for nothing by itself: the outbox does."""
+        self.outbox = outbox
+        self.poster = poster
+        self._rungs: dict[str, Rungs] = {}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"sender-{i}", daemon=True)
+            for i in range(SENDERS)
+        ]
+
+    def start(self) -> None:
+        """Begin to send."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, seconds: float) -> int:
+        """Send what there is within `seconds`, then stop; how many posts were left."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while self.outbox.unfinished() and time.monotonic() < until:
+                self._changed.wait(0.1)
+            self._stopping = True
+            self._changed.notify_all()
+        self.poster.stop()
+        for thread in self._threads:
+            thread.join(seconds)
+        return self.outbox.unfinished()
+
+    def keep_rungs(self, key: str, rungs: "Rungs") -> None:
+        """The rungs of a post, kept while this process lives; afterwards there are words only."""
+        self._rungs[key] = rungs
+
+    def wake(self) -> None:
+        """There is something to send."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            try:
+                parcel = self.outbox.claim(LEASE_S)
+                if parcel is not None:
+                    self.send(parcel)
+                    self.wake()
+                    continue
+            except StateError as error:
+                log.exception("state_error", extra={"detail": error.detail})
+            except Exception:
+                log.exception("sender_failed")
+            with self._changed:
+                if not self._stopping:
+                    self._changed.wait(POLL_S)
+
+    def send(self, parcel: Parcel) -> None:
+        """One post: its message, then its files."""
+        delivery = Delivery.from_json(parcel.body)
+        if parcel.fence > MOST_CLAIMS:
+            self._give_up(parcel, delivery, Posted("not sent", error="too_often"))
+            return
+        ts = parcel.ts
+        if parcel.step == 0:
+            posted = Posted("sent") if delivery.job.files_only else self._message(parcel, delivery)
+            if not self._settled(parcel, delivery, posted):
+                return
+            ts = posted.ts
+            if not self.outbox.step_done(parcel, 1, ts):
+                return
+            delivery = with_files_of(delivery, posted)
+        if delivery.message.files:
+            tried = parcel.tried if parcel.step == 1 else 0
+            posted = self._files(parcel, delivery, ts, tried)
+            if not self._settled(parcel, delivery, posted):
+                return
+        self.outbox.sent(parcel)
+        self._rungs.pop(parcel.key, None)
+
+    def _settled(self, parcel: Parcel, delivery: Delivery, posted: Posted) -> bool:
+        """Whether a step is done; else the post waits, or is given up."""
+        if posted.outcome == "sent":
+            return True
+        if posted.outcome == "unknown":
+            self.outbox.look_later(parcel, wait_seconds=SETTLE_S)
+        elif posted.wait_seconds is not None:
+            self.outbox.not_sent(parcel, wait_seconds=posted.wait_seconds)
+        elif posted.error == "stopping":
+            self.outbox.not_sent(parcel)
+        else:
+            self._give_up(parcel, delivery, posted)
+        return False
+
+    def _give_up(self, parcel: Parcel, delivery: Delivery, posted: Posted) -> None:
+        """It can't be sent: the asker is told why, if that can be told."""
+        log.error("post_given_up", extra={"error": posted.error, "lane": parcel.lane})
+        self.outbox.failed(parcel, posted.error)
+        if not delivery.private:
+            self._to_asker(delivery.job, [not_posted(delivery.job, posted)])
+
+    # The message.
+
+    def _message(self, parcel: Parcel, delivery: Delivery) -> Posted:
+        """Post it, or find that it was posted."""
+        job = delivery.job
+        public = not delivery.private or job.way == "direct"
+        if parcel.tried and public:
+            found = self.poster.find(job.channel, parcel.key, thread_ts=job.thread_ts)
+            if found is None:
+                log.error("post_not_found_out", extra={"channel": job.channel})
+                return Posted("sent", message=delivery.message)
+            if found:
+                return Posted("sent", ts=found, message=delivery.message)
+        if not self.outbox.about_to_send(parcel, LEASE_S):
+            return Posted("not sent", error="stopping")
+        rungs = self._rungs.get(parcel.key) or Rungs(
+            delivery.message, iter((Message(delivery.message.text),))
+        )
+        if not public:
+            return certain(self._to_asker(job, rungs))
+        posted = self.poster.post(job.channel, rungs, thread_ts=job.thread_ts, key=parcel.key)
+        if posted.error in NOT_THERE and job.response_url:
+            return certain(self.poster.respond(job.response_url, rungs, to_all=True))
+        rungs.go_on_from(posted.message)
+        return posted
+
+    def _to_asker(self, job: Job, rungs: Iterable[Message]) -> Posted:
+        """Show to the asker alone: by the response_url, in the channel, or in a direct message.
+
+        `rungs` can be gone through several times.
+        """
+        if job.way == "direct":
+            return self.poster.post(job.channel, rungs, thread_ts=job.thread_ts)
+        posted = Posted("not sent")
+        if job.response_url:
+            posted = self.poster.respond(job.response_url, rungs, to_all=False)
+        if goes_on(posted) and job.way != "share":
+            posted = self.poster.whisper(job.channel, job.user, rungs, thread_ts=job.thread_ts)
+        if goes_on(posted):
+            direct = self.poster.direct_channel(job.user)
+            if direct:
+                posted = self.poster.post(direct, rungs)
+        return posted
+
+    # The files.
+
+    def _files(self, parcel: Parcel, delivery: Delivery, ts: str, tried: int) -> Posted:
+        """Beside the message, or in the direct messages of the asker."""
+        job, files = delivery.job, delivery.message.files
+        in_place = job.way == "direct" or (not delivery.private and (bool(ts) or job.files_only))
+        channel = job.channel if in_place else self.poster.direct_channel(job.user)
+        thread = (job.thread_ts or ts) if in_place else ""
+        if not channel:
+            return Posted("not sent", error="no_direct_channel")
+        names = [f.name for f in files]
+        if tried and self.poster.has_files(channel, names, thread_ts=thread):
+            return Posted("sent")
+        if not self.outbox.about_to_send(parcel, LEASE_S):
+            return Posted("not sent", error="stopping")
+        posted = self.poster.upload(channel, files, thread_ts=thread)
+        if posted.error in NOT_THERE and in_place and job.way != "direct":
+            direct = self.poster.direct_channel(job.user)
+            posted = self.poster.upload(direct, files) if direct else posted
+            in_place = False
+        if posted.outcome == "sent" and not in_place:
+            self._to_asker(job, [plain_message("The files are in our direct messages.")])
+        return posted
+
+
+class Rungs:
+    """The rungs of one answer, made when they are needed, and never climbed up again."""
+
+    def __init__(self, first: Message, simpler: Iterator[Message]) -> None:
+        """`simpler` follow in their order."""
+        self._made = [first]
+        self._simpler = simpler
+        self._from = 0
+
+    def __iter__(self) -> Iterator[Message]:
+        """From the rung that Slack was last asked to take."""
+        i = self._from
+        while True:
+            if i == len(self._made):
+                following = next(self._simpler, None)
+                if following is None:
+                    return
+                self._made.append(following)
+            yield self._made[i]
+            i += 1
+
+    def go_on_from(self, message: Message | None) -> None:
+        """Those before this one were refused."""
+        for i, made in enumerate(self._made):
+            if made is message:
+                self._from = i
+
+
+def goes_on(posted: Posted) -> bool:
+    """Whether another way is to be tried: this one surely did not work, and not for haste."""
+    return posted.outcome == "not sent" and posted.wait_seconds is None
+
+
+def certain(posted: Posted) -> Posted:
+    """What can't be looked for counts as sent where its outcome is unknown."""
+    if posted.outcome == "unknown":
+        log.warning("counted_as_sent", extra={"error": posted.error})
+        return Posted("sent", message=posted.message)
+    return posted
+
+
+def with_files_of(delivery: Delivery, posted: Posted) -> Delivery:
+    """The files that belong to the rung that was sent: pictures, where charts were refused."""
+    sent = posted.message
+    if sent is None or not sent.files:
+        return delivery
+    return Delivery(delivery.job, sent, delivery.private)
+
+
+def not_posted(job: Job, posted: Posted) -> Message:
+    """Why an answer is not where it was wanted, and what to do."""
+    if posted.error in NOT_THERE:
+        return plain_message(
+            "I am not in that channel. Invite me there (type /invite and my name), then ask again."
+        )
+    return plain_message(
+        f"I have the answer to “{job.text}”, but Slack did not take it ({posted.error}). "
+        "Please ask again in a minute."
+    )

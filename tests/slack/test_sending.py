@@ -1,0 +1,289 @@
+"""Analysts answer into the outbox; senders empty it, each message once."""
+
+from collections.abc import Iterator
+from http.client import RemoteDisconnected
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from bot.setup import Bot
+from bot.slack import sending
+from bot.slack.analysts import MOST_BEGUN, Analysts
+from bot.slack.answering import Delivery, Job, told
+from bot.slack.blocks import File, Message, plain_message
+from bot.slack.post import Poster
+from bot.slack.sending import Rungs, Senders
+from storage.outbox import Outbox
+from storage.queue import Claim, Queue
+from storage.state import jobs, posts
+from tests.slack.conftest import FakeSlack
+
+MENTION = Job("schema", "U1", "C1", "mention", thread_ts="1.1")
+SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "fine"}}
+FINE = Message("fine", (SECTION,))
+
+
+class History(FakeSlack):
+    """Shows the messages that it was given, and can act without answering."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[dict[str, Any]] = []
+        self.cut = 0
+        self.uploads: list[dict[str, Any]] = []
+
+    def files_upload_v2(self, **upload: Any) -> Any:
+        self.uploads.append(upload)
+
+    def api_call(self, api_method: str, **more: Any) -> Any:
+        arguments = dict(more.get("json") or more.get("params") or more.get("data") or {})
+        if api_method == "chat.postMessage" and not self.failures.get(api_method):
+            stamp = f"{len(self.messages) + 1}.5"
+            self.messages.append(arguments | {"ts": stamp})
+            answer = super().api_call(api_method, **more)
+            answer.data["ts"] = stamp
+            if self.cut:
+                self.cut -= 1
+                raise RemoteDisconnected("cut")
+            return answer
+        answer = super().api_call(api_method, **more)
+        if api_method in ("conversations.history", "conversations.replies"):
+            answer.data["messages"] = list(reversed(self.messages))
+        return answer
+
+
+@pytest.fixture
+def history() -> History:
+    return History()
+
+
+@pytest.fixture
+def senders(bot: Bot, history: History) -> Senders:
+    return Senders(Outbox(bot.state), Poster(history, patience_seconds=0))
+
+
+@pytest.fixture
+def queue(bot: Bot) -> Queue:
+    return Queue(bot.state, workers=1, waiting=9, per_person=9)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "SETTLE_S", 0.0)
+
+
+def put(senders: Senders, delivery: Delivery, key: str = "k") -> None:
+    senders.outbox.add(key=key, lane=delivery.lane, body=delivery.to_json())
+
+
+def send_all(senders: Senders, most: int = 20) -> int:
+    """Hand out and send until nothing may go; how many claims it took."""
+    for n in range(most):
+        with senders.outbox.state.transaction() as connection:
+            connection.execute(sa.update(posts).values(not_before=0))
+        parcel = senders.outbox.claim(60)
+        if parcel is None:
+            return n
+        senders.send(parcel)
+    raise AssertionError("no end")
+
+
+def died(senders: Senders) -> None:
+    """As if the sender had died and its lease had ended."""
+    with senders.outbox.state.transaction() as connection:
+        connection.execute(sa.update(posts).values(lease_until=0))
+
+
+def test_a_delivery_survives_the_outbox() -> None:
+    job = Job("kpis", "U1", "C1", "command", "1.1", "http://x", private=True, files_only=True)
+    message = Message("t", (SECTION,), (File("a.csv", b"\x00\xff", "A"),), True)
+    delivery = Delivery(job, message, private=True)
+    assert Delivery.from_json(delivery.to_json()) == delivery
+    assert Job.from_json(job.to_json()) == job
+
+
+def test_a_post_and_its_files_go_out_once(senders: Senders, history: History) -> None:
+    files = (File("a.csv", b"x", "A"),)
+    put(senders, Delivery(MENTION, Message("t", (SECTION,), files), private=False))
+    assert send_all(senders) == 1
+    assert [m["text"] for m in history.messages] == ["t"]
+    assert history.uploads[0]["thread_ts"] == "1.1"
+    assert senders.outbox.unfinished() == 0
+
+
+def test_a_cut_answer_is_looked_up(senders: Senders, history: History) -> None:
+    history.cut = 1
+    put(senders, Delivery(MENTION, FINE, private=False))
+    send_all(senders)
+    assert len(history.messages) == 1
+    assert senders.outbox.unfinished() == 0
+
+
+def test_a_post_that_never_arrived_is_sent_again(senders: Senders, history: History) -> None:
+    history.fail("chat.postMessage", TimeoutError(), history.refuse("fatal_error", 503))
+    put(senders, Delivery(MENTION, FINE, private=False))
+    send_all(senders)
+    assert len(history.messages) == 1
+
+
+def test_after_a_death_a_post_is_looked_up(senders: Senders, history: History) -> None:
+    put(senders, Delivery(MENTION, FINE, private=False))
+    parcel = senders.outbox.claim(60)
+    assert parcel is not None
+    assert senders.outbox.about_to_send(parcel, 60)
+    senders.poster.post("C1", [FINE], thread_ts="1.1", key="k")
+    died(senders)
+    send_all(senders)
+    assert len(history.messages) == 1
+    assert senders.outbox.unfinished() == 0
+
+
+def test_where_history_is_closed_an_unknown_post_counts_as_sent(
+    senders: Senders, history: History
+) -> None:
+    history.fail("chat.postMessage", TimeoutError())
+    history.fail("conversations.replies", history.refuse("missing_scope"))
+    put(senders, Delivery(MENTION, FINE, private=False))
+    send_all(senders)
+    assert history.messages == []
+    assert senders.outbox.unfinished() == 0
+
+
+def test_429_waits_in_the_outbox_and_keeps_the_order(senders: Senders, history: History) -> None:
+    history.fail("chat.postMessage", history.refuse("ratelimited", 429, **{"Retry-After": "9"}))
+    put(senders, Delivery(MENTION, Message("one"), private=False), "a")
+    put(senders, Delivery(MENTION, Message("two"), private=False), "b")
+    send_all(senders)
+    assert [m["text"] for m in history.messages] == ["one", "two"]
+
+
+def test_the_asker_hears_where_the_bot_is_no_member(senders: Senders, history: History) -> None:
+    history.fail("chat.postMessage", history.refuse("not_in_channel"))
+    put(senders, Delivery(MENTION, FINE, private=False))
+    send_all(senders)
+    (call,) = history.of("chat.postEphemeral")
+    assert "Invite me" in call["text"]
+
+
+def test_a_refused_block_goes_down_even_after_a_restart(senders: Senders, history: History) -> None:
+    history.fail("chat.postMessage", history.refuse("invalid_blocks"))
+    put(senders, Delivery(MENTION, FINE, private=False))
+    send_all(senders)
+    assert [(m["text"], "blocks" in m) for m in history.messages] == [("fine", False)]
+
+
+def test_a_refused_rung_is_not_tried_again_after_a_wait(senders: Senders, history: History) -> None:
+    history.fail("chat.postMessage", history.refuse("invalid_blocks"),
+                 history.refuse("ratelimited", 429, **{"Retry-After": "1"}))  # fmt: skip
+    made: list[str] = []
+
+    def simpler() -> Iterator[Message]:
+        for name in ("simple", "words"):
+            made.append(name)
+            yield Message(name)
+
+    senders.keep_rungs("k", Rungs(FINE, simpler()))
+    put(senders, Delivery(MENTION, FINE, private=False))
+    send_all(senders)
+    assert [m["text"] for m in history.messages] == ["simple"]
+    assert made == ["simple"]
+
+
+def test_what_is_for_one_goes_by_direct_message_at_last(senders: Senders, history: History) -> None:
+    history.fail("chat.postEphemeral", history.refuse("user_not_in_channel"))
+    put(senders, told(MENTION, plain_message("psst")))
+    send_all(senders)
+    assert [m["channel"] for m in history.messages] == ["D1"]
+
+
+def test_a_post_that_is_tried_for_ever_is_given_up(
+    senders: Senders, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "MOST_CLAIMS", 2)
+    history.fail("chat.postMessage", *[ConnectionRefusedError()] * 9)
+    put(senders, Delivery(MENTION, FINE, private=False))
+    assert send_all(senders) == 3
+    assert senders.outbox.unfinished() == 0
+    assert len(history.of("chat.postEphemeral")) == 1
+
+
+# Analysts.
+
+
+@pytest.fixture
+def analysts(bot: Bot, queue: Queue, senders: Senders) -> Analysts:
+    return Analysts(bot, queue, senders, lambda *_: None)
+
+
+def claimed(queue: Queue, job: Job) -> Claim:
+    queue.put(job.text, job.user, job.to_json())
+    claim = queue.claim(60)
+    assert claim is not None
+    return claim
+
+
+def test_an_answer_is_in_the_outbox_when_its_question_is_done(
+    analysts: Analysts, queue: Queue, senders: Senders, history: History
+) -> None:
+    analysts.work(claimed(queue, MENTION))
+    assert queue.unfinished() == 0
+    send_all(senders)
+    assert history.messages[0]["thread_ts"] == "1.1"
+
+
+def test_what_is_not_understood_is_told_to_the_asker(
+    analysts: Analysts, queue: Queue, senders: Senders, history: History
+) -> None:
+    analysts.work(claimed(queue, Job("kpsi", "U1", "C1", "mention")))
+    send_all(senders)
+    assert "kpis" in history.of("chat.postEphemeral")[0]["text"]
+    assert history.messages == []
+
+
+def test_a_cancelled_question_is_not_answered(
+    analysts: Analysts, queue: Queue, senders: Senders
+) -> None:
+    claim = claimed(queue, MENTION)
+    assert queue.cancel(claim.job, "U1")
+    analysts.work(claim)
+    assert senders.outbox.unfinished() == 0
+
+
+def test_a_question_that_ends_its_process_again_and_again_is_given_up(
+    analysts: Analysts, queue: Queue, senders: Senders, history: History
+) -> None:
+    queue.put("k", "U1", MENTION.to_json())
+    for _ in range(MOST_BEGUN):
+        assert queue.claim(60)
+        with queue.state.transaction() as connection:
+            connection.execute(sa.update(jobs).values(lease_until=1))
+    claim = queue.claim(60)
+    assert claim is not None
+    analysts.work(claim)
+    send_all(senders)
+    assert "gave it up" in history.of("chat.postEphemeral")[0]["text"]
+
+
+def test_a_bug_in_drawing_is_told(
+    analysts: Analysts,
+    queue: Queue,
+    senders: Senders,
+    history: History,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("bot.slack.analysts.delivery_of", broken)
+    analysts.work(claimed(queue, MENTION))
+    send_all(senders)
+    assert "could not draw" in history.of("chat.postEphemeral")[0]["text"]
+
+
+def test_what_is_stopped_is_given_back(analysts: Analysts, queue: Queue, tmp_path: Path) -> None:
+    analysts.start()
+    assert analysts.stop(1) == 0
+    queue.put("k", "U1", MENTION.to_json())
+    assert queue.unfinished() == 1
