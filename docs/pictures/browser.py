@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TALLEST = 6000
 MARGIN = 8
-SCALE = 2
+SCALE = 1.5
 MOST_BYTES = 200_000
 #: Narrower windows than this Chromium does not open.
 NARROWEST = 500
@@ -57,7 +57,7 @@ def draw(page: str, width: int, to: Path) -> None:
         if not shot.exists():
             raise PictureError(f"Chromium drew nothing for {to.name}: {done.stderr[-500:]}")
         with Image.open(shot) as picture:
-            to.write_bytes(small(trimmed(picture.convert("RGB"), width * SCALE)))
+            to.write_bytes(small(trimmed(picture.convert("RGB"), round(width * SCALE))))
 
 
 def trimmed(picture: Image.Image, width: int) -> Image.Image:
@@ -69,16 +69,16 @@ def trimmed(picture: Image.Image, width: int) -> Image.Image:
         raise PictureError("The page is empty.")
     if box[3] >= page.height - 1:
         raise PictureError(f"The page is higher than {TALLEST} px.")
-    return page.crop((0, 0, width, min(page.height, box[3] + MARGIN * SCALE)))
+    return page.crop((0, 0, width, min(page.height, box[3] + round(MARGIN * SCALE))))
 
 
 def small(picture: Image.Image) -> bytes:
     """PNG with as many colours as fit the limit, at full size or a smaller one."""
     content = b""
-    for scale in (1.0, 0.75, 0.6, 0.5):
+    for scale in (1.0, 0.8, 0.65):
         size = (round(picture.width * scale), round(picture.height * scale))
         resized = picture if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS)
-        for colours in (128, 64, 32, 16):
+        for colours in (192, 96, 48, 24):
             file = io.BytesIO()
             few = resized.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             few.save(file, "PNG", optimize=True)

@@ -1,6 +1,8 @@
 // Draws one or more messages as Slack shows them. What slack-blocks-to-jsx 1.1.1 draws is left to
-// it; it draws nothing for a data_table and fails on raw_number cells, so tables are drawn here;
-// and it takes `verbatim`, which keeps Slack from making links, for "no formatting at all".
+// it, but for its faults: it draws nothing for a data_table and fails on raw_number cells, so tables
+// are drawn here; it takes `verbatim`, which keeps Slack from making links, for "no formatting"; and
+// it changes signs inside fenced code, which is handed to it as preformatted text instead; and it
+// makes code of back-ticks in plain text, where Slack shows them.
 import '@fontsource/lato/400.css'
 import '@fontsource/lato/700.css'
 import '@fontsource/lato/900.css'
@@ -31,6 +33,7 @@ class Guard extends Component {
 const formatted = (value) => {
   if (Array.isArray(value)) return value.map(formatted)
   if (value === null || typeof value !== 'object') return value
+  if (value.type === 'plain_text') return { ...value, text: value.text.replaceAll('`', 'ˋ') }
   const kept = Object.entries(value).filter(([key]) => key !== 'verbatim')
   return Object.fromEntries(kept.map(([key, part]) => [key, formatted(part)]))
 }
@@ -73,6 +76,16 @@ function DataTable({ block }) {
   )
 }
 
+const FENCED = /^([^]*?)\n```\n([^]*)\n```$/
+const unescaped = (text) => text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&')
+
+function fenced(block) {
+  const found = block.type === 'section' && FENCED.exec(block.text?.text ?? '')
+  if (!found) return [block]
+  const code = { type: 'rich_text_preformatted', elements: [{ type: 'text', text: unescaped(found[2]) }] }
+  return [{ ...block, text: { type: 'mrkdwn', text: found[1] } }, { type: 'rich_text', elements: [code] }]
+}
+
 function Block({ block }) {
   if (block.type === 'data_table') return <DataTable block={block} />
   return <Message blocks={[formatted(block)]} name="" logo="" theme="light" withoutWrapper />
@@ -94,7 +107,7 @@ function Post({ message }) {
       <div className="body">
         <p className="who"><b>Daybreak</b><em>APP</em><time>9:00 AM</time></p>
         {message.blocks.length
-          ? message.blocks.map((block, i) => <Guard key={i} type={block.type}><Block block={block} /></Guard>)
+          ? message.blocks.flatMap(fenced).map((block, i) => <Guard key={i} type={block.type}><Block block={block} /></Guard>)
           : <Block block={{ type: 'section', text: { type: 'mrkdwn', text: message.text } }} />}
         {message.files.length > 0 && (
           <div className="thread">

@@ -36,11 +36,12 @@ REFUSED = "rules for catgory bags"
 SLACK: dict[str, tuple[str, tuple[int, ...]]] = {
     "kpis": ("kpis last 30 days", (DESKTOP_PX, PHONE_PX)),
     "kpis-by-country": ("kpis last 30 days by country", (DESKTOP_PX,)),
+    "top": ("top categories last 90 days", (DESKTOP_PX,)),
     "segment": ("segment last 90 days", (DESKTOP_PX, PHONE_PX)),
     "rules": ("rules for category bags last 90 days", (DESKTOP_PX, PHONE_PX)),
     "ab": ("ab checkout_v2", (DESKTOP_PX, PHONE_PX)),
     "help": ("help", (DESKTOP_PX,)),
-    "sql": ("kpis last week as sql", (DESKTOP_PX,)),
+    "sql": ("top categories last 90 days as sql", (DESKTOP_PX,)),
     "error": (REFUSED, (DESKTOP_PX,)),
 }
 
