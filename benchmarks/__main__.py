@@ -12,11 +12,10 @@ import importlib.metadata
 import itertools
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks import bench_ab, bench_kpis, bench_load, bench_rules, bench_segment
@@ -59,27 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(name)
         demo = demo_file(folder)
         twin = twin_of(demo)
-        on_demo = [row for bench in on_demo_of(chosen, demo, twin) for row in told(bench)]
-        growing = [row for b in growing_of(chosen, demo, twin, args.full) for row in told(b)]
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-    load.append(os.getloadavg()[0])
-    rows = [*on_demo, *growing]
-    page = "\n".join(
-        [
-            INTRODUCTION,
-            machine(load, time.monotonic() - started, full=args.full),
-            "\n## On the demo shop\n" if on_demo else "",
-            table(on_demo) if on_demo else "",
-            "\n## At growing sizes\n" if growing else "",
-            table(growing) if growing else "",
-            f"\n{slopes(growing)}" if growing else "",
-        ]
-    )
+        on_demo: list[Row] = []
+        growing: list[Row] = []
+        for rows, benches in (
+            (on_demo, on_demo_of(chosen, demo, twin)),
+            (growing, growing_of(chosen, demo, twin, args.full)),
+        ):
+            for row in itertools.chain.from_iterable(bench() for bench in benches):
+                tell(row)
+                rows.append(row)
+                load.append(os.getloadavg()[0])
+                seconds = time.monotonic() - started
+                page = page_of(on_demo, growing, machine(load, seconds, full=args.full))
+                if chosen == NAMES or args.write:  # so that a run cut short leaves what it found
+                    RESULTS.write_text(page, encoding="utf-8")
     print(page)
-    if chosen == NAMES or args.write:
-        RESULTS.write_text(page.rstrip() + "\n", encoding="utf-8")
-        print(f"Written to {RESULTS}.")
+    rows = [*on_demo, *growing]
     slower = [r for r in rows if r.ratio >= 1]
     for row in slower:
         print(f"SLOWER than the script: {row.case.name}, {row.case.size:,} {row.case.unit}")
@@ -95,7 +89,7 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-Bench = Callable[[], list[Row]]
+Bench = Callable[[], Iterable[Row]]
 
 
 def on_demo_of(chosen: Sequence[str], demo: Path, twin: Path) -> list[Bench]:
@@ -121,17 +115,24 @@ def growing_of(chosen: Sequence[str], demo: Path, twin: Path, full: bool) -> lis
     return [known[name] for name in chosen if name in known]
 
 
-def told(bench: Bench) -> list[Row]:
-    """Run it, and say each row as soon as it is known."""
-    rows = bench()
-    for row in rows:
-        print(
-            f"{row.case.name}, {row.case.size:,} {row.case.unit}: {row.ours.cpu:.3f} s CPU, "
-            f"script {row.theirs.cpu:.3f} s, ratio {row.ratio:.2f}",
-            file=sys.stderr,
-            flush=True,
-        )
-    return rows
+def tell(row: Row) -> None:
+    """Say a row as soon as it is known."""
+    print(
+        f"{row.case.name}, {row.case.size:,} {row.case.unit}: {row.ours.cpu:.3f} s CPU, "
+        f"script {row.theirs.cpu:.3f} s, ratio {row.ratio:.2f}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def page_of(on_demo: Sequence[Row], growing: Sequence[Row], about: str) -> str:
+    """results.md."""
+    parts = [INTRODUCTION, about]
+    if on_demo:
+        parts += ["\n## On the demo shop\n", table(on_demo)]
+    if growing:
+        parts += ["\n## At growing sizes\n", table(growing), "", slopes(growing)]
+    return "\n".join(parts) + "\n"
 
 
 def machine(load: Sequence[float], seconds: float, *, full: bool) -> str:

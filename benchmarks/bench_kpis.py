@@ -1,5 +1,6 @@
 """kpis: the demo shop, and 4 and 16 of it in one store."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -44,14 +45,12 @@ def on_demo(demo: Path, twin: Path) -> list[Row]:
     return [measure(case(ORDER_LINES), demo, twin)]
 
 
-def growing(demo: Path, twin: Path, *, full: bool) -> list[Row]:
+def growing(demo: Path, twin: Path, *, full: bool) -> Iterator[Row]:
     """1, 4 and 16 demos."""
-    rows = []
     for times in (1, 4, 16):
         file = demo if times == 1 else several(demo, times)
         copy = twin if times == 1 else twin_of(file)
-        rows.append(measure(case(times * ORDER_LINES), file, copy, repeats=3))
+        yield measure(case(times * ORDER_LINES), file, copy, repeats=3)
         if times > 1:
             file.unlink()
             copy.unlink()
-    return rows

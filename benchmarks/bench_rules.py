@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -105,13 +106,11 @@ def on_demo(demo: Path, twin: Path) -> list[Row]:
     ]
 
 
-def growing(folder: Path, *, full: bool) -> list[Row]:
+def growing(folder: Path, *, full: bool) -> Iterator[Row]:
     """10 thousand, 100 thousand and, in full, a million baskets."""
-    rows = []
     for n in (10_000, 100_000, 1_000_000) if full else (10_000, 100_000):
         file = shop_of(folder / f"baskets-{n}.duckdb", shop(n))
-        rows.append(measure(case(90, n), file, twin_of(file), repeats=3 if n < 500_000 else 1))
-    return rows
+        yield measure(case(90, n), file, twin_of(file), repeats=3 if n < 500_000 else 1)
 
 
 def shop(n: int, seed: int = 3) -> dict[str, pa.Table]:

@@ -1,6 +1,7 @@
 """segment: the demo shop, and people of planted types in growing numbers."""
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -72,13 +73,11 @@ def on_demo(demo: Path, twin: Path) -> list[Row]:
     ]
 
 
-def growing(folder: Path, *, full: bool) -> list[Row]:
+def growing(folder: Path, *, full: bool) -> Iterator[Row]:
     """10 thousand, 100 thousand and, in full, a million people."""
-    rows = []
     for n in (10_000, 100_000, 1_000_000) if full else (10_000, 100_000):
         file = shop_of(folder / f"people-{n}.duckdb", {"orders": orders_of(n)})
-        rows.append(measure(case(365, n), file, twin_of(file), repeats=3 if n < 500_000 else 1))
-    return rows
+        yield measure(case(365, n), file, twin_of(file), repeats=3 if n < 500_000 else 1)
 
 
 def orders_of(n: int, seed: int = 5) -> pa.Table:
