@@ -258,11 +258,11 @@ class Rules(Command):
 COLUMNS = (
     Column("antecedents", "Who buys"),
     Column("consequents", "also buys"),
-    Column("count", "Orders with both", "count"),
-    Column("support", "Support", "share"),
-    Column("confidence", "Confidence", "share"),
     Column("lift", "Lift", "times"),
+    Column("confidence", "Confidence", "share"),
+    Column("count", "Orders with both", "count"),
     Column("extra_baskets", "Beyond chance", "count"),
+    Column("support", "Support", "share"),
     Column("reverse_confidence", "Other way round", "share"),
     Column("stable", "Stable", "flag"),
 )
