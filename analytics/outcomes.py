@@ -324,17 +324,25 @@ def with_caps(
     if not any(o.capped for o in outcomes):
         return raw
     above = people_in_all - -(-CAP_THOUSANDTHS * people_in_all // 1_000)
-    limits: list[Sql] = []
+    edges: list[Sql] = []
     columns: list[Sql] = []
-    for i, o in enumerate(outcomes):
-        if not o.capped:
-            continue
+    chosen = [i for i, o in enumerate(outcomes) if o.capped]
+    for i in chosen:
         y = raw.c[f"y{i}"]
-        cap = sa.select(y).order_by(y.desc()).limit(1).offset(above).scalar_subquery()
-        least = sa.select(sa.func.min(y)).scalar_subquery()
-        most = sa.select(sa.func.max(y)).scalar_subquery()
-        limits.append(sa.case((cap > least, cap), else_=most).label(f"cap{i}"))
-    caps = sa.select(*limits).cte("caps")
+        place = sa.select(y).order_by(y.desc()).limit(1).offset(above).correlate(None)
+        edges += [
+            sa.func.min(y).label(f"least{i}"),
+            sa.func.max(y).label(f"most{i}"),
+            place.scalar_subquery().label(f"place{i}"),
+        ]
+    edge = sa.select(*edges).select_from(raw).subquery("edges").c
+    limits = [
+        sa.case((edge[f"place{i}"] > edge[f"least{i}"], edge[f"place{i}"]), else_=edge[f"most{i}"])
+        for i in chosen
+    ]
+    caps = sa.select(
+        *(limit.label(f"cap{i}") for i, limit in zip(chosen, limits, strict=True))
+    ).cte("caps")
     for i, o in enumerate(outcomes):
         y = raw.c[f"y{i}"]
         if o.capped:
