@@ -134,13 +134,13 @@ class Value(Command):
         return Result(title, f"{text}.", tuple(parts), self.next(found))
 
     def next(self, found: "Forecast") -> tuple[str, ...]:
-        """The best by name, the other horizon, and who they are."""
+        """The best by name, another horizon, and who will stop."""
         rest = f"next {self.horizon} days {found.scope.filters.said()}".strip()
         longer = 365 if self.horizon < 365 else 90
         return (
             f"value {self.period.words} top 20 {rest}",
             f"value {self.period.words} next {longer} days {found.scope.filters.said()}",
-            "segment last 365 days",
+            f"churn {found.scope.filters.said()}",
         )
 
 

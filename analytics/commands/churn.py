@@ -1,0 +1,887 @@
+"""churn and purchase: who will stop ordering, who will order, how sure that is, and why."""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from analytics.catalog import ENTITY
+from analytics.command import Command, Context, says
+from analytics.entities import CART_EVENT, rows_of
+from analytics.errors import NotEnoughDataError, UserError
+from analytics.measure import Span, spans_of
+from analytics.methods.portraits.clustering import one_thread
+from analytics.methods.portraits.scaling import stable_sample
+from analytics.methods.prediction import (
+    KINDS,
+    Driver,
+    Kind,
+    Model,
+    Quality,
+    best_kind,
+    drivers,
+    quality,
+    rank_correlation,
+    reasons,
+    typical,
+)
+from analytics.period import DAY, between
+from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
+from analytics.scope import Filters, Scope, Window, day_number, day_of, scope_of
+from analytics.words import EXPONENTS, counted, date_words, listed, share_words, short_words, words
+from storage.sql import Sql, isum
+
+#: People, and people of either outcome, that training and test must each have.
+LEAST_PEOPLE = 200
+LEAST_OF_EACH = 30
+#: Times at which the model learns, one horizon apart, and days that features look back at most.
+MOST_CUTS = 2
+LONGEST_LOOK = 365
+FOLDS = 3
+#: People on whom the kind of model is chosen.
+CHOOSE_ON = 5_000
+#: Events that begin a checkout; one after the last order was not completed.
+CHECKOUT_EVENTS = ("checkout", "begin_checkout", "checkout_started")
+#: A lead over the baseline in area under the curve that is worth a model.
+WORTH_A_MODEL = 0.01
+#: A driver whose mean has moved by so many deviations since training has drifted.
+DRIFTED = 0.5
+#: The model's mean risk this far from what came in the test is said.
+MISJUDGED = 0.05
+SHOWN_REASONS = 2
+#: A reason adds so much to a chance, at least.
+LEAST_REASON = 0.01
+SHOWN_DRIVERS = 8
+MOST_NAMED = 500
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trait:
+    """What is known of a person before a cut; `event` where it comes from visits."""
+
+    key: str
+    label: str
+    unit: Unit
+    event: bool = False
+
+
+TRAITS = (
+    Trait("recency", "days since the last order", "days"),
+    Trait("overdue", "time since the last order, in usual gaps", "times"),
+    Trait("gap", "days between orders", "days"),
+    Trait("tenure", "days since the first order", "days"),
+    Trait("orders", "orders", "count"),
+    Trait("recent_orders", "orders lately", "count"),
+    Trait("revenue", "net spend", "money"),
+    Trait("recent_revenue", "net spend lately", "money"),
+    Trait("basket", "spend per order", "money"),
+    Trait("returned", "share returned", "share"),
+    Trait("products", "different products", "count"),
+    Trait("visit_days", "days with a visit lately", "count", event=True),
+    Trait("since_visit", "days since the last visit", "days", event=True),
+    Trait("carts", "things put into carts since the last order", "count", event=True),
+    Trait("checkouts", "checkouts left behind since the last order", "count", event=True),
+)
+RECENCY = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Churn(Command):
+    """Who will stop ordering, what that costs, why, and whether acting on it pays.
+
+    People who ordered lately are judged by what they did before today; stopping is no order within
+    the horizon. The model learns at earlier cuts in time and is tested at a later one. `top 100`
+    names those whose loss would cost most, for you alone; with a `budget` it says what acting on
+    them is expected to bring.
+    """
+
+    examples: ClassVar = ("churn next 60 days", "churn top 100 budget 5000")
+    aliases: ClassVar = ("churners", "leaving")
+
+    horizon: int = says(
+        90, words=("next", "horizon"), unit="days", low=7, high=365,
+        help="without an order for so long, a person has stopped",
+    )  # fmt: skip
+    where: Filters = says(Filters(), help="only orders like these")
+    top: int | None = says(
+        None, words=("top",), unit="count", low=1, high=MOST_NAMED,
+        help="how many people to name; they are shown to you alone",
+    )  # fmt: skip
+    budget: float | None = says(
+        None, words=("budget",), unit="number", low=0,
+        help="what acting on the named people costs in all, in the store's currency",
+    )  # fmt: skip
+    saved: float = says(
+        0.1, words=("saved", "save-rate"), unit="share", low=0.001, high=1,
+        help="of those who would stop, the share that acting keeps: your assumption",
+    )  # fmt: skip
+
+    def run(self, ctx: Context) -> Result:
+        """Learn, test, judge today's people, say."""
+        allow(ctx, self.top)
+        if self.budget is not None and self.top is None:
+            raise UserError(
+                "A budget is spent on people: say how many.",
+                hint=f"Try `churn top 100 budget {self.budget:g}`.",
+            )
+        question = Question(self.horizon, self.where, stays=False)
+        study = studied(ctx, question)
+        if not study.is_a_model:
+            return no_model(ctx, study, "segment last 90 days")
+        people = study.people.assign(stake=study.risk * study.people["worth"])
+        lost = float(people["stake"].sum())
+        ahead = counted(self.horizon, "day")
+        text = (
+            f"About {short_words(round(float(study.risk.sum())), 'count')} of "
+            f"{counted(len(people), 'recent buyer')} will not order in the next {ahead}: "
+            f"{short_words(round(lost), 'money', ctx.currency)} of their usual spending"
+        )
+        if study.drivers:
+            text += f"; what tells most is {TRAITS[study.drivers[0].feature].label}"
+        parts: list[Part] = []
+        if self.top:
+            best = people.sort_values(["stake", "person_id"], ascending=[False, True])
+            best = best.head(self.top)
+            if self.budget is not None:
+                acting = self.acting(ctx, people, best)
+                parts.append(acting)
+                brings = acting.rows[0][-1]
+                text += (
+                    f"; acting on the {counted(len(best), 'person', 'people')} with most at stake "
+                    f"should bring {short_words(brings, 'money', ctx.currency)} after its cost"
+                )
+            parts.append(named(ctx, study, best, "Will stop", "At stake"))
+        parts = [
+            risk_table(people, study, "Expected to stop", "At stake"),
+            test_chart(study, "stopped"),
+            *parts,
+            *explained(ctx, study),
+            Note(
+                "At stake is what a person usually spends in such a time (by the last "
+                f"{study.plan.look} days), times the chance that they stop."
+            ),
+        ]
+        if self.budget is not None:
+            parts.append(
+                Note(
+                    f"That acting keeps {share_words(self.saved)} of those who would stop is an "
+                    "assumption: say your own with `saved 5%`, or test it with half of the people "
+                    "left alone.",
+                    "warning",
+                )
+            )
+        said = self.where.said()
+        follow_ups = (
+            f"churn next {self.horizon} days {said} top 100 budget 5000",
+            f"purchase next 30 days {said}",
+            "segment last 180 days",
+        )
+        return Result(f"Churn in the next {ahead}", f"{text}.", tuple(parts), follow_ups)
+
+    def acting(self, ctx: Context, people: pd.DataFrame, best: pd.DataFrame) -> Table:
+        """What acting on the best is expected to bring, beside as many people at random."""
+        cents = round((self.budget or 0.0) * 10 ** EXPONENTS.get(ctx.currency, 2))
+        records = []
+        for name, stop, stake in (
+            ("Those with most at stake", best["risk"].sum(), best["stake"].sum()),
+            (
+                "As many at random",
+                people["risk"].mean() * len(best),
+                people["stake"].mean() * len(best),
+            ),
+        ):
+            records.append(
+                {
+                    "whom": name,
+                    "people": len(best),
+                    "stop": float(stop),
+                    "kept": float(stop) * self.saved,
+                    "revenue": float(stake) * self.saved,
+                    "cost": cents,
+                    "brings": float(stake) * self.saved - cents,
+                }
+            )
+        columns = (
+            Column("whom", "Acting on"),
+            Column("people", "People", "count"),
+            Column("stop", "Would stop", "number"),
+            Column("kept", "Kept", "number"),
+            Column("revenue", "Spending kept", "money"),
+            Column("cost", "Cost", "money"),
+            Column("brings", "Brings", "money"),
+        )
+        return Table.of("What acting brings", columns, records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purchase(Command):
+    """Who will order next, what that brings, and why.
+
+    Everybody who ordered in the last year is judged by what they did before today. The model learns
+    at earlier cuts in time and is tested at a later one. `top 50` names the likeliest, for you
+    alone.
+    """
+
+    examples: ClassVar = ("purchase next 30 days",)
+    aliases: ClassVar = ("purchases", "will-buy")
+
+    horizon: int = says(
+        30, words=("next", "horizon"), unit="days", low=7, high=365, help="an order within so long"
+    )
+    where: Filters = says(Filters(), help="only orders like these")
+    top: int | None = says(
+        None, words=("top",), unit="count", low=1, high=MOST_NAMED,
+        help="how many people to name; they are shown to you alone",
+    )  # fmt: skip
+
+    def run(self, ctx: Context) -> Result:
+        """Learn, test, judge today's people, say."""
+        allow(ctx, self.top)
+        study = studied(ctx, Question(self.horizon, self.where, stays=True))
+        if not study.is_a_model:
+            return no_model(ctx, study, "segment last 90 days")
+        people = study.people.assign(stake=study.risk * study.people["basket"])
+        ahead = counted(self.horizon, "day")
+        order = np.argsort(-study.risk, kind="stable")[: max(1, len(people) // 10)]
+        text = (
+            f"About {short_words(round(float(study.risk.sum())), 'count')} of "
+            f"{counted(len(people), 'known buyer')} will order in the next {ahead}; of the "
+            f"likeliest tenth {share_words(round(float(study.risk[order].mean()), 2))} will"
+        )
+        if study.drivers:
+            text += f"; what tells most is {TRAITS[study.drivers[0].feature].label}"
+        parts: list[Part] = [
+            risk_table(people, study, "Expected to order", "Expected from a first order"),
+            test_chart(study, "ordered"),
+        ]
+        if self.top:
+            best = people.sort_values(["risk", "person_id"], ascending=[False, True])
+            parts.append(named(ctx, study, best.head(self.top), "Will order", "Expected"))
+        parts += explained(ctx, study)
+        said = self.where.said()
+        follow_ups = (
+            f"purchase next {self.horizon} days {said} top 50",
+            f"value next {max(self.horizon, 7)} days {said}",
+            f"churn {said}",
+        )
+        return Result(f"Orders in the next {ahead}", f"{text}.", tuple(parts), follow_ups)
+
+
+def allow(ctx: Context, top: int | None) -> None:
+    """Raises UserError where people are asked for by one who may not see them."""
+    if top and not ctx.asker.may_see_people:
+        raise UserError(
+            "You may not see single people here.", hint="Ask without `top`, or ask an owner."
+        )
+
+
+# --- fetch: what was known at a cut, and what came after it --------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """An order within `horizon` days is label 1 where `stays`, else label 0."""
+
+    horizon: int
+    where: Filters
+    stays: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cuts: days before which all is known and from which on the horizon runs.
+
+    `train` are the cuts to learn at, latest first; the model is tested at `test` and asked at
+    `now`. Their horizons do not overlap, and that of `test` ends with the data. Features look back
+    `look` days at every cut; people ordered within the last `active` of them.
+    """
+
+    train: tuple[dt.date, ...]
+    test: dt.date
+    now: dt.date
+    look: int
+    active: int
+
+
+def planned(span: Span, question: Question) -> Plan:
+    """Cuts for the days that have orders. Raises NotEnoughDataError where they are too few."""
+    days, now = question.horizon, span.last + DAY
+    test = now - days * DAY
+    train: list[dt.date] = []
+    cut = test - days * DAY
+    while len(train) < MOST_CUTS and (cut - span.first).days >= days * (1 if not train else 2):
+        train.append(cut)
+        cut -= days * DAY
+    if not train:
+        most = (now - span.first).days // 3
+        shorter = f"Ask `next {most} days`, or load" if most >= 7 else "Load"
+        raise NotEnoughDataError(
+            f"The orders run for {counted((now - span.first).days, 'day')}; to learn and test over "
+            f"{counted(days, 'day')} takes {3 * days}.",
+            hint=f"{shorter} earlier orders.",
+        )
+    look = min(LONGEST_LOOK, (train[-1] - span.first).days)
+    return Plan(tuple(train), test, now, look, look if question.stays else min(look, 2 * days))
+
+
+def people_at(ctx: Context, scope: Scope, plan: Plan, cut: dt.date, question: Question) -> Any:
+    """The people of a cut in the order of ids: their traits before it, and their label after it.
+
+    `label` is missing at the last cut. Only rows before the cut are read for traits: the scope of
+    their queries ends there.
+    """
+    window = between(cut - plan.look * DAY, cut)
+    known = replace(scope, windows=(Window.of("known", window, ctx.zone),))
+    bought = bought_before(known, cut, plan.active, question.horizon)
+    ranges, visits = product_ranges(known), visit_habits(known, bought, cut, question.horizon)
+    main = bought.outerjoin(ranges, ranges.c.person_id == bought.c.person_id)
+    columns: list[Sql] = [c for c in bought.c if c.name != "last_at"]
+    columns.append(sa.func.coalesce(ranges.c.products, 0).label("products"))
+    if visits is not None:
+        main = main.outerjoin(visits, visits.c.person_id == bought.c.person_id)
+        columns += [c for c in visits.c if c.name != "person_id"]
+    if cut < plan.now:
+        ahead = between(cut, cut + question.horizon * DAY)
+        later = bought_after(replace(scope, windows=(Window.of("later", ahead, ctx.zone),)))
+        main = main.outerjoin(later, later.c.person_id == bought.c.person_id)
+        came, none = (1, 0) if question.stays else (0, 1)
+        columns.append(sa.case((later.c.person_id.is_(None), none), else_=came).label("label"))
+    found = ctx.store.frame(sa.select(*columns).select_from(main))
+    found = found.sort_values("person_id", kind="stable").reset_index(drop=True)
+    return with_traits(found, cut, question.horizon / plan.look)
+
+
+def bought_before(scope: Scope, cut: dt.date, active: int, days: int) -> sa.Subquery:
+    """Per person who ordered within the last `active` days: orders, spend, and lately."""
+    rows = rows_of("orders", scope)
+    dated = sa.select(*rows.c, scope.local_day(rows.c["at"]).label("day")).subquery("dated")
+    sale = dated.c.kind == "sale"
+    lately = dated.c.day >= day_number(cut) - days
+    last_day = sa.func.max(sa.case((sale, dated.c.day)))
+    return (
+        sa.select(
+            dated.c.person_id,
+            last_day.label("last_day"),
+            sa.func.min(sa.case((sale, dated.c.day))).label("first_day"),
+            sa.func.max(sa.case((sale, dated.c["at"]))).label("last_at"),
+            total(sale, 1).label("orders"),
+            total(sale, dated.c.amount_cents).label("gross"),
+            isum(dated.c.returned_cents).label("returned_cents"),
+            total(sa.and_(sale, lately), 1).label("recent_orders"),
+            total(lately, dated.c.amount_cents).label("recent_revenue"),
+        )
+        .where(dated.c.person_id.is_not(None))
+        .group_by(dated.c.person_id)
+        .having(last_day >= day_number(cut) - active)
+        .subquery("bought")
+    )
+
+
+def total(condition: Sql, value: Any) -> Sql:
+    """The sum where a condition holds."""
+    return isum(sa.case((condition, value), else_=0))  # type: ignore[no-any-return]
+
+
+def product_ranges(scope: Scope) -> sa.Subquery:
+    """Per person: how many different products were ordered."""
+    lines = rows_of("order_lines", scope)
+    products = sa.cast(sa.func.count(sa.distinct(lines.c.item_id)), sa.BigInteger)
+    return (
+        sa.select(lines.c.person_id, products.label("products"))
+        .where(lines.c.person_id.is_not(None), lines.c.kind == "sale", lines.c.is_product == 1)
+        .group_by(lines.c.person_id)
+        .subquery("ranges")
+    )
+
+
+def visit_habits(scope: Scope, bought: sa.Subquery, cut: dt.date, days: int) -> sa.Subquery | None:
+    """Per buyer: days with a visit lately, the last one, carts and checkouts after the last order.
+
+    None where events do not know what the question filters by.
+    """
+    if scope.missing(ENTITY["events"]):
+        return None
+    rows = rows_of("events", scope)
+    day = scope.local_day(rows.c["at"])
+    seen = (
+        sa.select(rows.c.person_id, rows.c.name, rows.c["at"], bought.c.last_at, day.label("day"))
+        .join_from(rows, bought, bought.c.person_id == rows.c.person_id)
+        .subquery("seen")
+    )
+    lately = sa.case((seen.c.day >= day_number(cut) - days, seen.c.day))
+    after = seen.c["at"] > seen.c.last_at
+    return (
+        sa.select(
+            seen.c.person_id,
+            sa.cast(sa.func.count(sa.distinct(lately)), sa.BigInteger).label("visit_days"),
+            sa.func.max(seen.c.day).label("last_visit"),
+            total(sa.and_(after, seen.c.name == CART_EVENT), 1).label("carts"),
+            total(sa.and_(after, seen.c.name.in_(CHECKOUT_EVENTS)), 1).label("checkouts"),
+        )
+        .group_by(seen.c.person_id)
+        .subquery("visits")
+    )
+
+
+def bought_after(scope: Scope) -> sa.Subquery:
+    """Those who ordered in the scope's window."""
+    rows = rows_of("orders", scope)
+    return (
+        sa.select(rows.c.person_id)
+        .distinct()
+        .where(rows.c.kind == "sale", rows.c.person_id.is_not(None))
+        .subquery("later")
+    )
+
+
+def with_traits(found: pd.DataFrame, cut: dt.date, share: float) -> pd.DataFrame:
+    """The traits, as floats; what is unknown is NaN.
+
+    `worth` is what a person usually spends in a horizon: that `share` of the net spend in the days
+    that are looked back on.
+    """
+    as_they_are = ("person_id", "label", "last_day")
+    people = found.astype({c: float for c in found.columns if c not in as_they_are})
+    cut_day = day_number(cut)
+    again = people["orders"] > 1
+    recency = cut_day - people["last_day"].astype(float)
+    gap = ((people["last_day"] - people["first_day"]) / (people["orders"] - 1)).where(again)
+    tenure = cut_day - people["first_day"]
+    revenue = people["gross"] - people["returned_cents"]
+    unknown = pd.Series(np.nan, index=people.index)
+    return people.assign(
+        recency=recency,
+        gap=gap,
+        overdue=recency / gap.where(gap > 0),
+        tenure=tenure,
+        revenue=revenue,
+        basket=people["gross"] / people["orders"],
+        returned=people["returned_cents"] / people["gross"].where(people["gross"] > 0),
+        since_visit=cut_day - people["last_visit"] if "last_visit" in people else unknown,
+        visit_days=people["visit_days"].fillna(0) if "visit_days" in people else unknown,
+        carts=people["carts"].fillna(0) if "carts" in people else unknown,
+        checkouts=people["checkouts"].fillna(0) if "checkouts" in people else unknown,
+        worth=np.maximum(revenue, 0) * share,
+    )
+
+
+# --- compute -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was learnt and tested, and today's people.
+
+    `qualities` are of every kind on the test, and of the baseline (time since the last order
+    alone); `kind` was chosen on the training people. `risk` is today's people's probability, by
+    `model`, which was refitted on all cuts: their traits are `training`, and it `said` so of them.
+    """
+
+    question: Question
+    plan: Plan
+    kind: Kind
+    qualities: dict[str, Quality]
+    people: pd.DataFrame
+    risk: Floats
+    model: Model
+    drivers: tuple[Driver, ...]
+    training: Floats
+    said: Floats
+    learnt_from: int
+    simulated: bool
+
+    @property
+    def quality(self) -> Quality:
+        """Of the kind that was chosen."""
+        return self.qualities[self.kind]
+
+    @property
+    def baseline(self) -> Quality:
+        """Of time since the last order alone."""
+        return self.qualities["baseline"]
+
+    @property
+    def is_a_model(self) -> bool:
+        """Whether it tells people apart at all."""
+        return self.quality.is_a_model
+
+
+def studied(ctx: Context, question: Question) -> Study:
+    """Fetch the cuts, learn at the earlier ones, test at the later one, judge today's people."""
+    span = spans_of(ctx.store, ctx.zone, ("orders",)).get("orders")
+    if span is None:
+        raise NotEnoughDataError(
+            "No orders are loaded.", hint="Load orders with `load orders FILE`."
+        )
+    plan = planned(span, question)
+    whole = between(span.first, plan.now)
+    scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("orders", whole)], question.where)
+    ctx.tell("Reading what each person did before each cut")
+    train = pd.concat(
+        [people_at(ctx, scope, plan, cut, question) for cut in plan.train], ignore_index=True
+    )
+    test = people_at(ctx, scope, plan, plan.test, question)
+    now = people_at(ctx, scope, plan, plan.now, question)
+    refuse_too_few(train, test, now, question)
+    simulated = "events" in ctx.store.tables_read and any(
+        s.simulated for s in ctx.store.sources({"events"})
+    )
+    ctx.tell(f"Learning from {counted(len(train), 'person', 'people')}")
+    with one_thread():
+        return learn(question, plan, train, test, now, simulated=simulated)
+
+
+def refuse_too_few(
+    train: pd.DataFrame, test: pd.DataFrame, now: pd.DataFrame, question: Question
+) -> None:
+    """Raises NotEnoughDataError where a cut has too few people, or too few of an outcome."""
+    few = min(len(train), len(test), len(now))
+    if few < LEAST_PEOPLE:
+        raise NotEnoughDataError(
+            f"Only {counted(few, 'person', 'people')} had ordered at one of the cuts; a model "
+            f"needs {LEAST_PEOPLE}.",
+            hint="Ask without filters, or for a longer horizon.",
+        )
+    for labels in (train["label"], test["label"]):
+        rarer = int(min(labels.sum(), len(labels) - labels.sum()))
+        if rarer < LEAST_OF_EACH:
+            did = "stopped" if (labels.mean() < 0.5) != question.stays else "ordered again"
+            raise NotEnoughDataError(
+                f"Only {counted(rarer, 'person', 'people')} {did}; a model needs "
+                f"{LEAST_OF_EACH} of them.",
+                hint="Ask for another horizon, such as `next 60 days`.",
+            )
+
+
+def learn(
+    question: Question,
+    plan: Plan,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    now: pd.DataFrame,
+    *,
+    simulated: bool = False,
+) -> Study:
+    """Choose a kind on the training people, test all kinds later, refit for today."""
+    x, y = table_of(train), labels_of(train)
+    later, came = table_of(test), labels_of(test)
+    few = stable_sample(train["person_id"], CHOOSE_ON)
+    kind = best_kind(x[few], y[few], folds_of(train["person_id"].iloc[few]))
+    models = {k: Model(k, x, y) for k in KINDS}
+    qualities: dict[str, Quality] = {
+        k: quality(came, m.probability(later)) for k, m in models.items()
+    }
+    alone = Model("logistic", x[:, [RECENCY]], y)
+    qualities["baseline"] = quality(came, alone.probability(later[:, [RECENCY]]))
+    whole = np.concatenate([x, later])
+    final = Model(kind, whole, np.concatenate([y, came]))
+    risk = final.probability(table_of(now))
+    return Study(
+        question,
+        plan,
+        kind,
+        qualities,
+        now.assign(risk=risk),
+        risk,
+        final,
+        tuple(drivers(models[kind], later, came)),
+        whole,
+        final.probability(whole),
+        len(train),
+        simulated,
+    )
+
+
+def table_of(people: pd.DataFrame) -> Floats:
+    """The traits as a table of floats, in the order of TRAITS."""
+    return people[[t.key for t in TRAITS]].to_numpy(dtype=np.float64)
+
+
+def labels_of(people: pd.DataFrame) -> Labels:
+    """The labels as integers."""
+    return people["label"].to_numpy(dtype=np.int64)
+
+
+def folds_of(ids: pd.Series) -> Labels:
+    """A fold per row by a hash of the person: who is there at several cuts is in one fold."""
+    hashes = pd.util.hash_array(ids.to_numpy(dtype=object), categorize=False)
+    return (hashes % FOLDS).astype(np.int64)
+
+
+# --- say -----------------------------------------------------------------------------------------
+
+NAMES: dict[str, str] = {
+    "boosting": "gradient boosting",
+    "logistic": "logistic regression",
+    "tree": "decision tree",
+    "baseline": "days since the last order alone",
+}
+
+
+def risk_table(people: pd.DataFrame, study: Study, expected: str, stake: str) -> Table:
+    """Today's people by tenths of their probability, highest first."""
+    order = np.argsort(-study.risk, kind="stable")
+    records = [
+        {
+            "tenth": i + 1,
+            "people": len(rows),
+            "share": study.risk[rows].mean(),
+            "expected": study.risk[rows].sum(),
+            "stake": people["stake"].to_numpy()[rows].sum(),
+            "recency": float(people["recency"].iloc[rows].median()),
+        }
+        for i, rows in enumerate(np.array_split(order, 10))
+    ]
+    columns = (
+        Column("tenth", "Tenth", "count"),
+        Column("people", "People", "count"),
+        Column("share", "Chance", "share"),
+        Column("expected", expected, "number"),
+        Column("stake", stake, "money"),
+        Column("recency", "Days since last order (median)", "days"),
+    )
+    return Table.of("Today's people, highest chance first", columns, records)
+
+
+def test_chart(study: Study, did: str) -> Chart:
+    """What was said in the test and what came, by tenths."""
+    bins = study.quality.bins
+    return Chart(
+        f"Test from {date_words(study.plan.test)}: share that {did}, by tenth of the people",
+        "bar",
+        tuple(str(i + 1) for i in range(len(bins))),
+        (
+            Series("Said before", tuple(b.said for b in bins)),
+            Series("Came", tuple(b.came for b in bins)),
+        ),
+        "share",
+        x_label="Tenth of the people, highest chance first",
+        y_label="Share",
+    )
+
+
+def named(ctx: Context, study: Study, best: pd.DataFrame, will: str, stake: str) -> Table:
+    """People by name with what speaks for their outcome.
+
+    A trait is a reason where it adds to the chance and lies, seen over all people, on that side.
+    """
+    usual = typical(study.training)
+    table = table_of(best)
+    with one_thread():
+        added = reasons(study.model, table, usual)
+        ways = [rank_correlation(column, study.said) for column in study.training.T]
+    added = np.where(np.sign(table - usual) * ways > 0, added, 0.0)
+    records = [
+        {
+            "person_id": row["person_id"],
+            "risk": row["risk"],
+            "stake": row["stake"],
+            "last": day_of(int(row["last_day"])),
+            "why": why(added[i], table[i], usual, ctx.currency),
+        }
+        for i, row in enumerate(best.to_dict("records"))
+    ]
+    columns = (
+        Column("person_id", "Person"),
+        Column("risk", will, "share"),
+        Column("stake", stake, "money"),
+        Column("last", "Last order", "date"),
+        Column("why", "Why"),
+    )
+    return Table.of(
+        f"The first {counted(len(best), 'person', 'people')}",
+        columns,
+        records,
+        of_rows=len(study.people) if len(best) < len(study.people) else None,
+        person_level=True,
+    )
+
+
+def why(added: Floats, values: Floats, usual: Floats, currency: str) -> str:
+    """The traits that add most: `days since the last order 82 (usually 31)`."""
+    order = [int(i) for i in np.argsort(-added, kind="stable") if added[i] > LEAST_REASON]
+    texts = []
+    for i in order[:SHOWN_REASONS]:
+        unit = TRAITS[i].unit
+        now, then = (trait_words(v[i], unit, currency) for v in (values, usual))
+        texts.append(f"{TRAITS[i].label} {now} (usually {then})")
+    return "; ".join(texts) or "like most people"
+
+
+def trait_words(value: float, unit: Unit, currency: str) -> str:
+    """A trait's value; days as a number, since the label says days."""
+    if unit == "money":
+        return short_words(round(float(value)), "money", currency)
+    return words(round(float(value), 2), "number" if unit in ("days", "count") else unit)
+
+
+def explained(ctx: Context, study: Study) -> Iterator[Part]:
+    """How good it is, what drives it, and the model card."""
+    yield quality_table(study)
+    yield calibration_table(study)
+    yield from drivers_table(study)
+    yield from card(ctx, study)
+
+
+def quality_table(study: Study) -> Table:
+    """Every model and the baseline on the test."""
+    columns = (
+        Column("model", "Model"),
+        Column("auc", "ROC-AUC", "number"),
+        Column("low", "95 % from", "number"),
+        Column("high", "to", "number"),
+        Column("precision", "PR-AUC", "number"),
+        Column("lift", "Lift in the first tenth", "times"),
+        Column("ece", "Calibration error", "share"),
+    )
+    order = [study.kind, *(k for k in KINDS if k != study.kind), "baseline"]
+    records = [
+        {
+            "model": NAMES[name] + (" (taken)" if name == study.kind else ""),
+            "auc": round(q.auc, 3),
+            "low": round(q.auc_low, 3),
+            "high": round(q.auc_high, 3),
+            "precision": round(q.precision, 3),
+            "lift": round(q.lift, 2),
+            "ece": round(q.ece, 3),
+        }
+        for name in order
+        for q in (study.qualities[name],)
+    ]
+    return Table.of("How good it was on people of a later time", columns, records)
+
+
+def calibration_table(study: Study) -> Table:
+    """What was said in the test, and what came."""
+    columns = (
+        Column("tenth", "Tenth", "count"),
+        Column("people", "People", "count"),
+        Column("said", "Said before", "share"),
+        Column("came", "Came", "share"),
+    )
+    records = [
+        {"tenth": i + 1, "people": b.rows, "said": b.said, "came": b.came}
+        for i, b in enumerate(study.quality.bins)
+    ]
+    return Table.of("Said before and came, in the test", columns, records)
+
+
+def drivers_table(study: Study) -> Iterator[Table]:
+    """What the model leans on; nothing where there is nothing."""
+    outcome = "order" if study.question.stays else "stop"
+    records = [
+        {
+            "trait": TRAITS[d.feature].label,
+            "weight": d.weight,
+            "way": way(d.direction, outcome),
+        }
+        for d in study.drivers[:SHOWN_DRIVERS]
+    ]
+    columns = (
+        Column("trait", "What tells"),
+        Column("weight", "ROC-AUC lost without it", "number"),
+        Column("way", "How"),
+    )
+    if records:
+        yield Table.of("What it goes by", columns, records)
+
+
+def way(direction: float, outcome: str) -> str:
+    """A direction in words."""
+    if abs(direction) < 0.1:
+        return "not one way only"
+    return f"the {'more' if direction > 0 else 'less'}, the likelier to {outcome}"
+
+
+def card(ctx: Context, study: Study) -> Iterator[Note]:
+    """The model card: test, data, method, limits."""
+    q, plan, question = study.quality, study.plan, study.question
+    came = q.share
+    said = sum(b.said * b.rows for b in q.bins) / q.rows
+    did = "ordered" if question.stays else "stopped"
+    yield Note(
+        f"Test: learnt from {counted(study.learnt_from, 'person', 'people')} at "
+        f"{listed([date_words(c) for c in plan.train])}, asked about "
+        f"{words(q.rows, 'count')} at {date_words(plan.test)}: ROC-AUC {q.auc:.2f}, against "
+        f"{study.baseline.auc:.2f} by days since the last order alone; the likeliest tenth {did} "
+        f"{words(round(q.lift, 2), 'times')} as often as all."
+    )
+    if q.auc < study.baseline.auc + WORTH_A_MODEL:
+        yield Note(
+            "It is hardly better than days since the last order alone: that list is as good.",
+            "warning",
+        )
+    if abs(said - came) > MISJUDGED:
+        yield Note(
+            f"In the test it said {share_words(round(said, 2))} on average and "
+            f"{share_words(round(came, 2))} {did}: read the chances as an order of people, not to "
+            "the per cent (seasons move them).",
+            "warning",
+        )
+    yield from drifted(ctx, study)
+    if study.simulated and any(TRAITS[d.feature].event for d in study.drivers):
+        yield Note(
+            "Visits, carts and checkouts are simulated in this store: so is what they tell.",
+            "warning",
+        )
+    who = "the last year" if plan.active >= LONGEST_LOOK else f"the {plan.active} days before"
+    yield Note(
+        f"People are those who ordered in {who}. Only what happened before a cut is read, at most "
+        f"{plan.look} days back; the label is {'an' if question.stays else 'no'} order in the "
+        f"{question.horizon} days after it. “Lately” is the last {question.horizon} days. Today "
+        f"is {date_words(plan.now)}, the day after the last order."
+    )
+    yield Note(
+        f"By {NAMES[study.kind]}, the best of three in cross-validation on the training people; "
+        "refitted on the test's people too for today. Returns are netted; prices, campaigns and "
+        "reasons that leave no trace in orders or visits are not known."
+    )
+
+
+def drifted(ctx: Context, study: Study) -> Iterator[Note]:
+    """Warns of drivers that stand elsewhere today than where the model learnt."""
+    today = table_of(study.people)
+    for driver in study.drivers[:SHOWN_DRIVERS]:
+        then, now = study.training[:, driver.feature], today[:, driver.feature]
+        then, now = then[~np.isnan(then)], now[~np.isnan(now)]
+        spread = float(then.std())
+        if not len(now) or abs(now.mean() - then.mean()) <= DRIFTED * spread:
+            continue
+        trait = TRAITS[driver.feature]
+        before, after = (
+            trait_words(float(v.mean()), trait.unit, ctx.currency) for v in (then, now)
+        )
+        yield Note(
+            f"Today's people differ from those it learnt from in {trait.label}: {after} on "
+            f"average, {before} then.",
+            "warning",
+        )
+
+
+def no_model(ctx: Context, study: Study, instead: str) -> Result:
+    """What was tried, and that it tells nothing."""
+    ahead = counted(study.question.horizon, "day")
+    what = "orders" if study.question.stays else "stops ordering"
+    q = study.quality
+    return Result(
+        f"No model of who {what}",
+        f"I have no model: nothing that I know of people tells who {what} in the next {ahead} "
+        f"better than chance (ROC-AUC {q.auc:.2f}, 0.5 is a coin).",
+        (quality_table(study), *card(ctx, study)),
+        (instead, *no_follow(study)),
+    )
+
+
+def no_follow(study: Study) -> Sequence[str]:
+    """Another horizon to try."""
+    other = study.question.horizon // 2
+    verb = "purchase" if study.question.stays else "churn"
+    return (f"{verb} next {other} days",) if other >= 7 else ()
