@@ -323,7 +323,7 @@ class Told:
                 f"A gap this big would be seen {by_luck(c.p)} by luck alone "
                 f"if {self.best} made no difference."
             )
-        faith = belief(c) if c else None
+        faith = belief(c) if c and gains(c, self.main)[0] is not None else None
         if faith and self.verdict.state in ("ship", "dont_ship", "keep_running", "plan_used_up"):
             text = (
                 f"Most changes do little; allowing for that, the chance that {self.best} is "
@@ -416,7 +416,7 @@ def novelty_words(trial: Trial, main: Outcome, by_day: ByKey, treatment: str) ->
         kind="cuped" if main.adjusted else main.kind,
         more_is_better=main.more_is_better,
     )
-    if found is None or not found.noted:
+    if found is None or not found.noted or main.unit == "score":
         return ""
     how = "is fading" if found.fading else "grew"
     return (
