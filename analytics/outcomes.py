@@ -13,7 +13,7 @@ moment, which serves a check, is a sum of doubles about a constant near the mean
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -30,6 +30,9 @@ from storage.sql import Sql, dbl, dsum, epoch_s, icount, idiv, isum
 
 #: Where a value is cut in two: its pieces' products sum within 64 bits.
 PIECE = 65_536
+
+#: Whose values are read: those of all people, or only of those who did anything at all.
+Who = Literal["everyone", "doers"]
 
 #: The days before the first exposure from which an adjusted outcome learns.
 DAYS_BEFORE = 28
@@ -224,7 +227,12 @@ def segment_of(units: sa.CTE, by: Dimension, scope: Scope) -> tuple[Sql, sa.From
 
 
 def outcome_sums(
-    units: sa.CTE, key: str, outcomes: Sequence[Outcome], scope: Scope, people_in_all: int
+    units: sa.CTE,
+    key: str,
+    outcomes: Sequence[Outcome],
+    scope: Scope,
+    people_in_all: int,
+    who: Who = "everyone",
 ) -> sa.Select[*tuple[Any, ...]]:
     """Sums of one entity's outcomes per variant and `key` ("day" or "segment").
 
@@ -232,12 +240,13 @@ def outcome_sums(
     `k{i}` = Σ(y−c)³; `p{i}` how many have y > 0. Where a second value x stands beside y (the
     denominator of a ratio, or what was done before): `xs{i}`, `xhh{i}`, `xhl{i}`, `xll{i}` for x
     and `zhh{i}`, `zhl{i}`, `zll{i}` for the product. `people_in_all` are the units of all
-    variants: it places the cap.
+    variants: it places the cap. `who` "doers" reads only people with any row of the entity, which
+    is far less work; the zeros of the others are for `moments_of` to add.
     """
     measures = list(dict.fromkeys(m for o in outcomes for m in (o.top, o.bottom) if m is not None))
     entity = outcomes[0].entity
     done = per_person(measures, *after_exposure(units, entity, scope)).subquery("done")
-    joined = units.outerjoin(done, done.c.person_id == units.c.person_id)
+    joined = units.join(done, done.c.person_id == units.c.person_id, isouter=who == "everyone")
     early = list(dict.fromkeys(o.top for o in outcomes if o.adjusted))
     if early:
         past = per_person(early, *before_exposure(units, entity, scope)).subquery("past")
@@ -318,8 +327,8 @@ def with_caps(
 ) -> sa.FromClause:
     """Capped outcomes cut at the 99.9th percentile of all people: the value with 0.1 % above it.
 
-    What they did before is cut there too. Where that is the lowest value, everything would be cut
-    away: then nothing is.
+    What they did before is cut there too. Where no more than 0.1 % have a value above zero,
+    everything would be cut away: then nothing is.
     """
     if not any(o.capped for o in outcomes):
         return raw
@@ -329,19 +338,15 @@ def with_caps(
     chosen = [i for i, o in enumerate(outcomes) if o.capped]
     for i in chosen:
         y = raw.c[f"y{i}"]
-        place = sa.select(y).order_by(y.desc()).limit(1).offset(above).correlate(None)
+        ranked = sa.select(y).where(y > 0).order_by(y.desc())
+        place = ranked.limit(1).offset(above).correlate(None)
         edges += [
-            sa.func.min(y).label(f"least{i}"),
             sa.func.max(y).label(f"most{i}"),
             place.scalar_subquery().label(f"place{i}"),
         ]
     edge = sa.select(*edges).select_from(raw).subquery("edges").c
-    limits = [
-        sa.case((edge[f"place{i}"] > edge[f"least{i}"], edge[f"place{i}"]), else_=edge[f"most{i}"])
-        for i in chosen
-    ]
     caps = sa.select(
-        *(limit.label(f"cap{i}") for i, limit in zip(chosen, limits, strict=True))
+        *(sa.func.coalesce(edge[f"place{i}"], edge[f"most{i}"]).label(f"cap{i}") for i in chosen)
     ).cte("caps")
     for i, o in enumerate(outcomes):
         y = raw.c[f"y{i}"]
@@ -384,12 +389,16 @@ def products(source: sa.FromClause, a: str, b: str, prefix: str, i: int) -> list
     ]
 
 
-def moments_of(row: Mapping[str, Any], i: int, outcome: Outcome, x_shift: int = 0) -> Moments:
+def moments_of(
+    row: Mapping[str, Any], i: int, outcome: Outcome, x_shift: int = 0, people: int = 0
+) -> Moments:
     """The moments of outcome `i` in a row of `outcome_sums`, about its constant.
 
-    `x_shift` is a constant near the denominator's mean, the same for all rows.
+    `x_shift` is a constant near the denominator's mean, the same for all rows. `people` are all
+    who belong to the row, where only the doers were read: the others' values are 0.
     """
-    n, c, y = row["n"], row[f"c{i}"], row[f"s{i}"]
+    n, c, y = max(people, row["n"]), row[f"c{i}"], row[f"s{i}"]
+    idle = n - row["n"]
     x = xx = xy = 0
     if outcome.paired:
         x, xx, xy = row[f"xs{i}"], whole(row, "x", i), whole(row, "z", i)
@@ -399,7 +408,7 @@ def moments_of(row: Mapping[str, Any], i: int, outcome: Outcome, x_shift: int = 
         shift=float(c),
         y1=float(y - n * c),
         y2=float(whole(row, "", i) - 2 * c * y + n * c * c),
-        y3=row[f"k{i}"],
+        y3=row[f"k{i}"] - float(idle * c**3),
         positives=row[f"p{i}"],
         x_shift=float(d),
         x1=float(x - n * d),

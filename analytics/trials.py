@@ -45,6 +45,7 @@ from analytics.methods.experiment.verdict import Evidence, State, Verdict, verdi
 from analytics.outcomes import (
     ORDERED,
     Outcome,
+    Who,
     adjusted,
     head_counts,
     moments_of,
@@ -285,13 +286,19 @@ def moments_by(
     for entity in dict.fromkeys(o.entity for o in outcomes):
         chosen = [o for o in outcomes if o.entity == entity]
         units = units_of(trial.name, trial.scope, by)
-        rows = ctx.store.rows(outcome_sums(units, key, chosen, trial.scope, in_all))
+        # the head counts know the days' people, so the many who did nothing need not be read
+        who: Who = "everyone" if by or any(o.adjusted for o in chosen) else "doers"
+        rows = ctx.store.rows(outcome_sums(units, key, chosen, trial.scope, in_all, who))
         rows.sort(key=lambda r: (r["variant"], r[key] is None, r[key]))
         for i, o in enumerate(chosen):
             middle = sum(r[f"xs{i}"] for r in rows) // max(in_all, 1) if o.paired else 0
+            if not by:
+                for v in trial.variants:
+                    found[o][v] = {day: Moments(n) for day, n in trial.counts[v].items()}
             for row in rows:
-                place = row[key] if by else day_of(row[key])
-                found[o][row["variant"]][place] = moments_of(row, i, o, middle)
+                variant, place = row["variant"], row[key] if by else day_of(row[key])
+                people = 0 if by else trial.counts[variant].get(place, 0)
+                found[o][variant][place] = moments_of(row, i, o, middle, people)
     return found
 
 
