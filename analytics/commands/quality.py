@@ -37,6 +37,9 @@ HISTORY_DAYS = WEEK * (WEEKS + 2)
 #: The longest period that is judged day by day.
 MOST_DAYS = 92
 
+#: The most findings that are listed.
+MOST_FINDINGS = 100
+
 #: The most kinds of rows that are told apart.
 MOST_KINDS = 200
 
@@ -51,7 +54,8 @@ class Source:
     """How the rows of one table are checked, in one pass over them.
 
     `rows` is what they are read from, `at` when they came, `kind` what tells kinds apart; `text`
-    are the columns that make a copy where all agree (none: copies are not looked for); `faults` are conditions counted per hour.
+    are the columns that make a copy where all agree (none: copies are not looked for); `faults`
+    are conditions counted per hour.
     """
 
     name: str
@@ -451,9 +455,8 @@ def findings_table(days: Sequence[dt.date], told: Told, labels: Mapping[str, str
     ]
     if not rows:
         return [Note("Nothing was found wrong on any of these days.")]
-    return [
-        Table("Findings", columns, tuple(rows[:100]), of_rows=len(rows) if rows[100:] else None)
-    ]
+    more = len(rows) if len(rows) > MOST_FINDINGS else None
+    return [Table("Findings", columns, tuple(rows[:MOST_FINDINGS]), of_rows=more)]
 
 
 def history_table(days: Sequence[dt.date], told: Told) -> list[Part]:

@@ -250,7 +250,7 @@ def gaps_of(day: Day, expected: Floats) -> list[Gap]:
                 Gap(
                     first,
                     last,
-                    int(round(float(day.length[places].sum()))),
+                    round(float(day.length[places].sum())),
                     float(day.hours[places].sum()),
                     float(expected[places].sum()),
                 )

@@ -21,7 +21,7 @@ def quality(ctx: Context, period: str = "last 3 days") -> Result:
     return Quality(period=parse_period(period, ctx.today)).run(ctx)
 
 
-def visits(days: int = 80, **changed: Any) -> list[dict[str, Any]]:
+def visits(days: int = 80) -> list[dict[str, Any]]:
     """Twelve events an hour from 8 to 20 local time, one of them a purchase; by day and hour."""
     rows = []
     for back in range(days):
@@ -29,12 +29,12 @@ def visits(days: int = 80, **changed: Any) -> list[dict[str, Any]]:
         for hour in range(8, 20):
             at = dt.datetime(day.year, day.month, day.day, hour, tzinfo=ZoneInfo("Europe/Berlin"))
             at = at.astimezone(dt.UTC).replace(tzinfo=None)
-            for n in range(12):
-                rows.append(
-                    {"event_id": f"{day}-{hour}-{n}", "person_id": f"p{n}", "session_id": f"s{n}",
-                     "at": at + dt.timedelta(minutes=5 * n), "channel": "ads", "country": "DE",
-                     "device": "mobile", "name": "purchase" if n == 0 else "visit"}
-                )  # fmt: skip
+            rows += [
+                {"event_id": f"{day}-{hour}-{n}", "person_id": f"p{n}", "session_id": f"s{n}",
+                 "at": at + dt.timedelta(minutes=5 * n), "channel": "ads", "country": "DE",
+                 "device": "mobile", "name": "purchase" if n == 0 else "visit"}
+                for n in range(12)
+            ]  # fmt: skip
     return rows
 
 
@@ -109,12 +109,12 @@ def test_orders_are_checked_against_the_events_that_tell_of_them(ctx: Context) -
     orders = []
     for row in rows:
         if row["name"] == "purchase":
-            for n in range(10):
-                order = f"o-{row['event_id']}-{n}"
-                orders.append(
-                    {"order_id": order, "person_id": "p0", "ordered_at": row["at"] + n * dt.timedelta(seconds=9),
-                     "kind": "sale", "amount_cents": 100 + n, "country": "DE"}
-                )  # fmt: skip
+            orders += [
+                {"order_id": f"o-{row['event_id']}-{n}", "person_id": "p0", "kind": "sale",
+                 "ordered_at": row["at"] + n * dt.timedelta(seconds=9), "country": "DE",
+                 "amount_cents": 100 + n}
+                for n in range(10)
+            ]  # fmt: skip
     told = [
         {**rows[0], "event_id": f"e{n}", "order_id": o["order_id"], "at": o["ordered_at"],
          "name": "purchase"}
