@@ -7,7 +7,7 @@ SHORT ?= 1
 export OMP_WAIT_POLICY := PASSIVE
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check bench validity docs serve e2e clean
+.PHONY: help setup demo test check bench validity pictures docs serve e2e clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +42,9 @@ bench: setup ## time the commands beside plain scripts
 
 validity: setup ## simulate experiments through the verdict (all of it: make validity SHORT=)
 	$(PY) -m benchmarks.validity $(if $(filter-out 0,$(SHORT)),--short,)
+
+pictures: setup ## draw the pictures of docs/ (needs npm and Chromium)
+	$(PY) -m docs.pictures.make
 
 docs: setup ## write docs/commands.md and docs/configuration.md from the code
 	$(PY) -m bot docs

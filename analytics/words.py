@@ -60,6 +60,8 @@ def number_words(value: float, unit: Unit, currency: str = "") -> str:
             return share_words(value)
         case "points":
             return f"{_trimmed(value * 100, 1)} pts"
+        case "change":
+            return f"{_plus(_trimmed(value * 100, 1 if abs(value) < 1 else 0))} %"
         case "days":
             text = _trimmed(value, 1)
             return f"{text} day{'' if text == '1' else 's'}"
@@ -132,7 +134,7 @@ def change(now: Number, before: Number, unit: Unit) -> str | None:
     """
     if now is None or before is None:
         return None
-    if unit in ("share", "points", "score"):
+    if unit in ("share", "points", "change", "score"):
         difference = (now - before) * (1 if unit == "score" else 100)
         text = _trimmed(difference, 1 if abs(difference) >= 0.1 else 2)
         return _plus(text) + ("" if unit == "score" else " pts")

@@ -95,5 +95,8 @@ class Bot:
                 reference=asked.reference,
             )
 
-        ctx = dataclasses.replace(self.context(asker), tell=tell)
+        try:
+            ctx = dataclasses.replace(self.context(asker), tell=tell)
+        except StoreError as error:
+            raise DataUnavailableError(error.message, hint=error.hint) from error
         return answer(text, ctx, keep, begun)

@@ -114,16 +114,20 @@ class Words(Completer):
         before = document.text_before_cursor
         word = document.get_word_before_cursor(WORD=True)
         first, space, _rest = before.lstrip().partition(" ")
-        options = self.after(first) if space else sorted(COMMANDS)
+        behind_by = before[: len(before) - len(word)].endswith((" by ", " per "))
+        options = self.after(first, behind_by) if space else sorted(COMMANDS)
         for option in options:
             if option.startswith(word.lower()) and option != word:
                 yield Completion(option, start_position=-len(word))
 
-    def after(self, verb: str) -> list[str]:
-        """What may follow a verb."""
+    def after(self, verb: str, behind_by: bool) -> list[str]:
+        """What may follow a verb, or its "by"."""
         command = verbs().get(fold(verb))
         if command is None:
             return []
+        if behind_by:
+            sayings = command.sayings().values()
+            return [*self.dimensions, *(c for a, s in sayings if s.after_by for c in choices(a))]
         words = list(PERIODS)
         for name, (annotation, saying) in command.sayings().items():
             words += choices(annotation) or [w for w in field_words(name, saying) if " " not in w]

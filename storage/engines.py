@@ -152,11 +152,30 @@ class Engine(ABC):
     def close(self) -> None:
         """Give back the file, connections and threads."""
 
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        """Texts of the queries that were compiled last, by their shape."""
+        return sa.util.LRUCache(500)
+
     def compile(self, statement: Statement) -> tuple[str, tuple[Any, ...]]:
-        """The engine's text of a statement, and its values in the order of their places."""
-        compiled: Any = statement.compile(dialect=self.dialect)  # type: ignore[union-attr]
+        """The engine's text of a statement, and its values in the order of their places.
+
+        A query of a shape that was compiled before takes its text from the cache: compiling is a
+        tenth of the time of a small question.
+        """
+        compiled: Any
+        if isinstance(statement, sa.SelectBase):
+            compiled, extracted, collected, _ = statement._compile_w_cache(
+                self.dialect, compiled_cache=self._compiled, column_keys=[]
+            )
+            values = compiled.construct_params(
+                extracted_parameters=extracted, _collected_params=collected, _no_postcompile=True
+            )
+        else:
+            compiled = statement.compile(dialect=self.dialect)  # type: ignore[union-attr]
+            values = compiled.construct_params(_no_postcompile=True)
         # the expanded state knows the places and the values of IN lists
-        state = compiled.construct_expanded_state()
+        state = compiled._process_parameters_for_postcompile(values)
         written = {**compiled._bind_processors, **state.processors}
         return state.statement, tuple(
             written[n](state.parameters[n]) if n in written else state.parameters[n]

@@ -340,7 +340,7 @@ def slice_columns(
     """The value, the ranking metric with its change and share, the other metrics."""
     columns = [Column(by.name, by.label), Column(rank.name, rank.label, rank.unit)]
     if compared_too:
-        columns.append(Column("change", "Change", "share"))
+        columns.append(Column("change", "Change", "change"))
     columns.append(Column("share", "Share", "share"))
     columns += [Column(m.name, m.label, m.unit) for m in known[1:]]
     return tuple(columns)

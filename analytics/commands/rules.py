@@ -52,7 +52,7 @@ BUCKETS = 1_000
 #: Among the rules shown, this share may be chance (Benjamini and Hochberg).
 FALSE_DISCOVERY_RATE = 0.05
 
-MOST_ROWS = 200
+MOST_ROWS = 1_000
 CHARTED_RULES = 10
 MOST_NAMED_ITEMS = 50
 
@@ -429,11 +429,11 @@ def together(side: frozenset[Any], names: dict[str, str]) -> str:
 
 
 def strongest_chart(records: Sequence[dict[str, Any]]) -> Chart:
-    """The first rules' lift as bars."""
-    top = records[:CHARTED_RULES]
+    """The lift of the first rules as bars, the highest on top."""
+    top = sorted(records[:CHARTED_RULES], key=lambda r: -r["lift"])
     labels = tuple(f"{r['antecedents']} → {r['consequents']}" for r in top)
     return Chart(
-        "Strongest rules: times as often as by chance",
+        "The first rules by lift: times as often as by chance",
         "bar",
         labels,
         (Series("lift", tuple(float(r["lift"]) for r in top)),),

@@ -40,7 +40,7 @@ def overview() -> Result:
         key=lambda c: (GROUPS.index(c.group) if c.group in GROUPS else 0, c.verb()),
     )
     columns = (Column("command", "Command"), Column("answers", "Answers"), Column("say", "Say"))
-    rows = tuple((c.verb(), c.summary().rstrip("."), c.examples[-1]) for c in ordered)
+    rows = tuple((c.verb(), c.summary().rstrip("."), c.examples[0]) for c in ordered)
     return Result(
         "What you can ask",
         f"I answer {len(rows)} kinds of question, always the same way for the same data; "

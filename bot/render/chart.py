@@ -199,6 +199,8 @@ def axis(unit: Unit, currency: str, label: str) -> dict[str, Any]:
     match unit:
         case "share":
             drawn["format"] = ".2~%"
+        case "change":
+            drawn["format"] = "+.2~%"
         case "points":
             drawn |= {"format": "+.2~f", "title": f"{label} (points)" if label else "points"}
         case "money":

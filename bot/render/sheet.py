@@ -80,6 +80,7 @@ def unit_name(unit: Unit, currency: str) -> str:
         "money": currency,
         "share": "share of 1",
         "points": "share of 1",
+        "change": "share of 1",
         "seconds": "seconds",
         "days": "days",
         "instant": "UTC",
