@@ -1,8 +1,8 @@
 """What is to be posted, in the state database: in order per lane, and over kill -9.
 
 A post is `due`, then `sending` under a lease, then `sent` or `failed`. Within a lane only the
-oldest unfinished post is handed out. A post whose lease ran out while it was sent may have been
-made or not: it is handed out with `tried` above 0, and its sender must look before it sends again.
+oldest unfinished post is handed out. A post whose lease ran out may have been made or not: it is
+handed out with `tried` above 0, and its sender must look before it sends again.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ DUE, SENDING, SENT, FAILED = "due", "sending", "sent", "failed"
 class Parcel:
     """A post that is ours to send until the lease ends.
 
-    `tried` counts sends whose outcome nobody knows; `step` says how much of the body is sent, and
-    `ts` names the message in Slack once it is known.
+    `tried` counts earlier claims whose outcome nobody knows; `step` says how much of the body is
+    sent, and `ts` names the message in Slack once it is known.
     """
 
     id: int
@@ -82,6 +82,7 @@ class Outbox:
                 status=SENDING,
                 lease_until=NowUs() + microseconds(lease_seconds),
                 fence=posts.c.fence + 1,
+                tried=posts.c.tried + 1,
             )
             .returning(posts)
         )
@@ -89,12 +90,9 @@ class Outbox:
             row = connection.execute(take).one_or_none()
         if row is None:
             return None
-        return Parcel(row.id, row.key, row.lane, row.body, row.fence, row.tried, row.step, row.ts)
-
-    def about_to_send(self, parcel: Parcel, lease_seconds: float) -> bool:
-        """Write down that the next call may post, before it does; False: not ours any more."""
-        longer = NowUs() + microseconds(lease_seconds)
-        return self._change(parcel, tried=posts.c.tried + 1, lease_until=longer)
+        return Parcel(
+            row.id, row.key, row.lane, row.body, row.fence, row.tried - 1, row.step, row.ts
+        )
 
     def not_sent(self, parcel: Parcel, *, wait_seconds: float = 0.0) -> bool:
         """The call surely did not post: the post is due again after `wait_seconds`."""
@@ -111,9 +109,10 @@ class Outbox:
         later = NowUs() + microseconds(wait_seconds)
         return self._change(parcel, lease_until=0, not_before=later)
 
-    def step_done(self, parcel: Parcel, step: int, ts: str) -> bool:
-        """So much of the body is sent; the next step has not been tried yet."""
-        return self._change(parcel, step=step, ts=ts, tried=0)
+    def step_done(self, parcel: Parcel, step: int, ts: str, lease_seconds: float) -> bool:
+        """So much of the body is sent; the next step is tried under the same claim."""
+        longer = NowUs() + microseconds(lease_seconds)
+        return self._change(parcel, step=step, ts=ts, tried=1, lease_until=longer)
 
     def sent(self, parcel: Parcel) -> bool:
         """All of it is sent."""

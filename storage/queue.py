@@ -5,7 +5,8 @@ that ran out lets another claim the job; each claim raises the job's fence, and 
 claim brings afterwards is refused. So a job may be worked on twice, but is finished once.
 """
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -39,6 +40,18 @@ class Claim:
     work: str
 
 
+@dataclass
+class _Offer:
+    """A job that is to be taken; `answer` once it is decided."""
+
+    key: str
+    person: str
+    work: str
+    answer: Place | Full | None = None
+    error: BaseException | None = None
+    is_decided: bool = field(default=False)
+
+
 class Queue:
     """Safe to use from many threads and processes."""
 
@@ -48,36 +61,59 @@ class Queue:
         self.workers = workers
         self.waiting = waiting
         self.per_person = per_person
+        self._offers: list[_Offer] = []
+        self._deciding = threading.Lock()
 
     def put(self, key: str, person: str, work: str) -> Place | Full | None:
         """Take a job in one transaction with its key; None where the key came before."""
+        offer = _Offer(key, person, work)
+        self._offers.append(offer)
+        with self._deciding:
+            # who comes first decides for all that came meanwhile: one commit, one wait for the disk
+            if not offer.is_decided:
+                self._decide()
+        if offer.error is not None:
+            raise offer.error
+        return offer.answer
+
+    def _decide(self) -> None:
+        """Take or refuse all offers in one transaction, in the order in which they came."""
+        offers, self._offers = self._offers, []
+        try:
+            with self.state.transaction() as connection:
+                if not self.state.is_sqlite:  # there, writers take turns anyway
+                    turn = sa.func.hashtextextended("daybreak queue", 0)
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
+                for offer in offers:
+                    offer.answer = self._take(connection, offer)
+        except Exception as error:  # noqa: BLE001 - each asker raises it
+            for offer in offers:
+                offer.error = error
+        for offer in offers:
+            offer.is_decided = True
+
+    def _take(self, connection: sa.Connection, offer: _Offer) -> Place | Full | None:
+        """One offer."""
+        if not self.state.first_time_in(connection, offer.key):
+            return None
+        own = sa.func.count(sa.case((jobs.c.person == offer.person, 1)))
         unfinished = jobs.c.status.in_((WAITING, RUNNING))
-        with self.state.transaction() as connection:
-            if not self.state.first_time_in(connection, key):
-                return None
-            if not self.state.is_sqlite:  # there, writers take turns anyway
-                turn = sa.func.hashtextextended("daybreak queue", 0)
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
-            ahead, own = connection.execute(
-                sa.select(
-                    sa.func.count(),
-                    sa.func.count(sa.case((jobs.c.person == person, 1))),
-                ).where(unfinished)
-            ).one()
-            if own >= self.per_person:
-                return Full(by_person=True)
-            if ahead >= self.workers + self.waiting:
-                return Full(by_person=False)
-            row = {
-                "person": person,
-                "work": work,
-                "status": WAITING,
-                "accepted_at": NowUs(),
-                "lease_until": 0,
-                "fence": 0,
-            }
-            inserted = connection.execute(sa.insert(jobs).values(row).returning(jobs.c.id))
-            return Place(max(0, ahead - self.workers + 1), int(inserted.scalar_one()))
+        counted = sa.select(sa.func.count(), own).where(unfinished)
+        ahead, of_person = connection.execute(counted).one()
+        if of_person >= self.per_person:
+            return Full(by_person=True)
+        if ahead >= self.workers + self.waiting:
+            return Full(by_person=False)
+        row = {
+            "person": offer.person,
+            "work": offer.work,
+            "status": WAITING,
+            "accepted_at": NowUs(),
+            "lease_until": 0,
+            "fence": 0,
+        }
+        inserted = connection.execute(sa.insert(jobs).values(row).returning(jobs.c.id))
+        return Place(max(0, ahead - self.workers + 1), int(inserted.scalar_one()))
 
     def claim(self, lease_seconds: float) -> Claim | None:
         """The oldest job that nobody holds, now ours; None where there is none."""

@@ -166,6 +166,10 @@ class State:
     def __init__(self, engine: sa.Engine) -> None:
         """A database whose schema is ours and current; use `open`."""
         self.engine = engine
+        #: SQLite's writers poll for their turn with growing pauses; our threads queue up instead.
+        self._turn: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if self.is_sqlite else contextlib.nullcontext()
+        )
 
     @classmethod
     def open(cls, url: str) -> "State":
@@ -276,7 +280,7 @@ class State:
     def transaction(self) -> Iterator[sa.Connection]:
         """Committed at the end of the block, undone when it raises."""
         try:
-            with self.engine.begin() as connection:
+            with self._turn, self.engine.begin() as connection:
                 yield connection
         except sa.exc.OperationalError as error:
             raise _unreachable(error) from error

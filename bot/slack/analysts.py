@@ -18,6 +18,7 @@ from bot.setup import Bot
 from bot.slack.answering import Delivery, Job, delivery_of, told
 from bot.slack.blocks import Message, error_message, plain_message
 from bot.slack.sending import Rungs, Senders
+from bot.slack.threads import continued
 from storage.queue import Claim, Queue
 from storage.state import StateError
 from storage.store import Store
@@ -167,7 +168,7 @@ class Analysts:
             return told(job, GAVE_UP), iter(())
         try:
             answer = self.bot.answer(
-                job.text,
+                self._meant(job),
                 Asker(name=job.user),
                 surface="slack",
                 channel=job.channel,
@@ -180,6 +181,16 @@ class Analysts:
         except Exception:
             log.exception("answer_not_drawn", extra={"question": job.text})
             return told(job, NO_ANSWER), iter(())
+
+    def _meant(self, job: Job) -> str:
+        """The question; in a thread, with what the thread last asked. Raises UserError."""
+        if job.way not in ("mention", "direct") or not job.thread_ts:
+            return job.text
+        earlier = self.senders.poster.last_question(job.channel, job.thread_ts)
+        if not earlier:
+            return job.text
+        ctx = self.bot.context()
+        return continued(job.text, earlier, ctx.today, ctx.catalog)
 
     def _watch(self) -> None:
         renewed = time.monotonic()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.dispatch import Answer
+from bot.parse import unparse
 from bot.setup import Bot
 from bot.slack.blocks import File, JsonObject, Message, ladder, plain_message
 
@@ -47,11 +48,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A message on its way: to the asker alone where `private`, else to the job's channel."""
+    """A message on its way: to the asker alone where `private`, else to the job's channel.
+
+    `question` is what it answers, in its canonical words.
+    """
 
     job: Job
     message: Message
     private: bool
+    question: str = ""
 
     @property
     def lane(self) -> str:
@@ -70,6 +75,7 @@ class Delivery:
             "blocks": list(message.blocks),
             "files": files,
             "private": self.private,
+            "question": self.question,
         }
         return json.dumps(body)
 
@@ -80,7 +86,7 @@ class Delivery:
         files = tuple(File(**{**f, "content": base64.b64decode(f["content"])})
                       for f in body["files"])  # fmt: skip
         message = Message(body["text"], tuple(body["blocks"]), files, body["private"])
-        return cls(Job(**body["job"]), message, body["private"])
+        return cls(Job(**body["job"]), message, body["private"], body["question"])
 
 
 def told(job: Job, message: Message) -> Delivery:
@@ -109,7 +115,7 @@ def delivery_of(bot: Bot, job: Job, answer: Answer) -> tuple[Delivery, Iterator[
     if job.way == "share":
         first = signed(first, job.user)
         rungs = (signed(message, job.user) for message in rungs)
-    return Delivery(job, first, private), rungs
+    return Delivery(job, first, private, unparse(answer.request.command)), rungs
 
 
 def signed(message: Message, user: str) -> Message:

@@ -511,7 +511,7 @@ def drawn(value: int | float | None, chart: Chart, currency: str) -> float:
     match chart.unit:
         case "money":
             return round(known / MINOR ** EXPONENTS.get(currency, 2), 6)
-        case "share" | "points":
+        case "share" | "points" | "change":
             return round(known * 100, 6)
         case _:
             return known
@@ -519,7 +519,7 @@ def drawn(value: int | float | None, chart: Chart, currency: str) -> float:
 
 def axis_labels(chart: Chart, currency: str) -> JsonObject:
     """The names of the axes, the unit with them."""
-    unit = {"money": currency, "share": "%", "points": "points"}.get(chart.unit, "")
+    unit = {"money": currency, "share": "%", "change": "%", "points": "points"}.get(chart.unit, "")
     said = safe.shown(chart.y_label)
     y = f"{said} ({unit})" if said and unit else said or unit
     found = {"x_label": safe.cut(safe.shown(chart.x_label), 50), "y_label": safe.cut(y, 50)}

@@ -20,8 +20,6 @@ from urllib.parse import parse_qs
 
 from slack_bolt import App, BoltRequest
 
-from storage.state import State, StateError
-
 log = logging.getLogger("daybreak.edge")
 
 Scope = dict[str, Any]
@@ -36,7 +34,8 @@ MOST_AGE_S = 300
 BODY_WITHIN_S = 5.0
 MOST_DEPTH = 64
 MOST_FIELDS = 100
-DISPATCHERS = 16
+#: Requests that are handled at a time: most of it is waiting for one commit that all share.
+DISPATCHERS = 64
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -54,14 +53,13 @@ class Edge:
     def __init__(
         self,
         app: App,
-        state: State,
         signing_secret: str,
         ready: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`ready` says whether questions can be taken; `clock` is in seconds since 1970."""
         self.app = app
-        self.state = state
+        self._seen: dict[str, float] = {}
         self.secret = signing_secret.encode()
         self.ready = ready
         self.clock = clock
@@ -116,12 +114,7 @@ class Edge:
         body = await body_of(receive, headers)
         signature = verified(body, headers, self.secret, self.clock())
         text = readable(body, headers)
-        try:
-            is_new = await self._in_thread(self.state.first_time, f"signature:{signature}")
-        except StateError as error:
-            log.exception("state_error", extra={"detail": error.detail})
-            return 503, {"retry-after": ["10"]}, b"try again"
-        if not is_new:
+        if not self.is_new(signature):
             log.info("request_repeated")
             return 200, {}, b""
         request = BoltRequest(body=text, query=scope["query_string"].decode("latin-1"),
@@ -129,6 +122,20 @@ class Edge:
         response = await self._in_thread(self.app.dispatch, request)
         kept = {k: v for k, v in response.headers.items() if k.lower() != "content-length"}
         return response.status, kept, (response.body or "").encode()
+
+    def is_new(self, signature: str) -> bool:
+        """Whether this process has not taken that request yet; on the event loop's thread only.
+
+        Another process, or this one after a restart, knows a repeat by its trigger or event id,
+        in the transaction that takes the question.
+        """
+        now = self.clock()
+        while self._seen and next(iter(self._seen.values())) < now - 2 * MOST_AGE_S:
+            del self._seen[next(iter(self._seen))]
+        if signature in self._seen:
+            return False
+        self._seen[signature] = now
+        return True
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)

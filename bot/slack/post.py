@@ -83,12 +83,22 @@ class Poster:
         self._stopping.set()
 
     def post(
-        self, channel: str, rungs: Iterable[Message], *, thread_ts: str = "", key: str = ""
+        self,
+        channel: str,
+        rungs: Iterable[Message],
+        *,
+        thread_ts: str = "",
+        key: str = "",
+        question: str = "",
     ) -> Posted:
-        """Post in a channel, or in a thread of it; `find` finds it again by its key."""
+        """Post in a channel, or in a thread of it.
+
+        `find` finds it again by its key, and `last_question` what it answers.
+        """
         where: JsonObject = {"channel": channel} | ({"thread_ts": thread_ts} if thread_ts else {})
         if key:
-            where["metadata"] = {"event_type": EVENT, "event_payload": {"key": key}}
+            payload = {"key": key, "question": question}
+            where["metadata"] = {"event_type": EVENT, "event_payload": payload}
 
         def send(payload: JsonObject) -> str:
             return str(self.client.chat_postMessage(**payload)["ts"])
@@ -134,6 +144,15 @@ class Poster:
             if payload.get("key") == key:
                 return str(message["ts"])
         return ""
+
+    def last_question(self, channel: str, thread_ts: str) -> str:
+        """The question that was answered last in a thread; empty where there is none."""
+        answered = ""
+        for message in self._latest(channel, thread_ts) or ():
+            metadata = message.get("metadata") or {}
+            if metadata.get("event_type") == EVENT:
+                answered = (metadata.get("event_payload") or {}).get("question") or answered
+        return answered
 
     def has_files(self, channel: str, names: Sequence[str], *, thread_ts: str = "") -> bool:
         """Whether a message with files of these names is there."""

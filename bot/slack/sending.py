@@ -1,7 +1,7 @@
 """The outbox's senders: each post leaves once, in the order of its lane.
 
-Before a call that may post, that is written down. If its outcome is never known (the answer was
-cut off, or the process died), the message is looked for in Slack by its key before it is sent
+A claim is written down before a call that may post. If the outcome is never known (the answer
+was cut off, or the process died), the message is looked for in Slack by its key before it is sent
 again. What is shown to one person alone can't be looked for: after a cut it counts as sent, after
 a death it is sent again, for the asker must hear.
 """
@@ -25,6 +25,8 @@ POLL_S = 0.5
 SETTLE_S = 2.0
 MOST_CLAIMS = 200
 SENDERS = 4
+
+FILES_NOT_SENT = plain_message("I could not upload the files that belong to this answer.")
 
 
 class Senders:
@@ -97,18 +99,21 @@ class Senders:
             if not self._settled(parcel, delivery, posted):
                 return
             ts = posted.ts
-            if not self.outbox.step_done(parcel, 1, ts):
-                return
             delivery = with_files_of(delivery, posted)
+            has_files = bool(delivery.message.files)
+            if has_files and not self.outbox.step_done(parcel, 1, ts, LEASE_S):
+                return
         if delivery.message.files:
             tried = parcel.tried if parcel.step == 1 else 0
-            posted = self._files(parcel, delivery, ts, tried)
-            if not self._settled(parcel, delivery, posted):
+            posted = self._files(delivery, ts, tried)
+            if not self._settled(parcel, delivery, posted, files=True):
                 return
         self.outbox.sent(parcel)
         self._rungs.pop(parcel.key, None)
 
-    def _settled(self, parcel: Parcel, delivery: Delivery, posted: Posted) -> bool:
+    def _settled(
+        self, parcel: Parcel, delivery: Delivery, posted: Posted, *, files: bool = False
+    ) -> bool:
         """Whether a step is done; else the post waits, or is given up."""
         if posted.outcome == "sent":
             return True
@@ -119,14 +124,18 @@ class Senders:
         elif posted.error == "stopping":
             self.outbox.not_sent(parcel)
         else:
-            self._give_up(parcel, delivery, posted)
+            self._give_up(parcel, delivery, posted, files=files)
         return False
 
-    def _give_up(self, parcel: Parcel, delivery: Delivery, posted: Posted) -> None:
+    def _give_up(
+        self, parcel: Parcel, delivery: Delivery, posted: Posted, *, files: bool = False
+    ) -> None:
         """It can't be sent: the asker is told why, if that can be told."""
         log.error("post_given_up", extra={"error": posted.error, "lane": parcel.lane})
         self.outbox.failed(parcel, posted.error)
-        if not delivery.private:
+        if files:
+            self._to_asker(delivery.job, [FILES_NOT_SENT])
+        elif not delivery.private:
             self._to_asker(delivery.job, [not_posted(delivery.job, posted)])
 
     # The message.
@@ -142,14 +151,18 @@ class Senders:
                 return Posted("sent", message=delivery.message)
             if found:
                 return Posted("sent", ts=found, message=delivery.message)
-        if not self.outbox.about_to_send(parcel, LEASE_S):
-            return Posted("not sent", error="stopping")
         rungs = self._rungs.get(parcel.key) or Rungs(
             delivery.message, iter((Message(delivery.message.text),))
         )
         if not public:
             return certain(self._to_asker(job, rungs))
-        posted = self.poster.post(job.channel, rungs, thread_ts=job.thread_ts, key=parcel.key)
+        posted = self.poster.post(
+            job.channel,
+            rungs,
+            thread_ts=job.thread_ts,
+            key=parcel.key,
+            question=delivery.question,
+        )
         if posted.error in NOT_THERE and job.response_url:
             return certain(self.poster.respond(job.response_url, rungs, to_all=True))
         rungs.go_on_from(posted.message)
@@ -175,7 +188,7 @@ class Senders:
 
     # The files.
 
-    def _files(self, parcel: Parcel, delivery: Delivery, ts: str, tried: int) -> Posted:
+    def _files(self, delivery: Delivery, ts: str, tried: int) -> Posted:
         """Beside the message, or in the direct messages of the asker."""
         job, files = delivery.job, delivery.message.files
         in_place = job.way == "direct" or (not delivery.private and (bool(ts) or job.files_only))
@@ -186,8 +199,6 @@ class Senders:
         names = [f.name for f in files]
         if tried and self.poster.has_files(channel, names, thread_ts=thread):
             return Posted("sent")
-        if not self.outbox.about_to_send(parcel, LEASE_S):
-            return Posted("not sent", error="stopping")
         posted = self.poster.upload(channel, files, thread_ts=thread)
         if posted.error in NOT_THERE and in_place and job.way != "direct":
             direct = self.poster.direct_channel(job.user)
@@ -244,7 +255,7 @@ def with_files_of(delivery: Delivery, posted: Posted) -> Delivery:
     sent = posted.message
     if sent is None or not sent.files:
         return delivery
-    return Delivery(delivery.job, sent, delivery.private)
+    return Delivery(delivery.job, sent, delivery.private, delivery.question)
 
 
 def not_posted(job: Job, posted: Posted) -> Message:

@@ -239,7 +239,7 @@ def service(settings: Settings) -> Service:
     waking.append(analysts)
     transport: Transport
     if http:
-        edge = Edge(app, bot.state, other, ready=lambda: can_remember(bot))
+        edge = Edge(app, other, ready=lambda: can_remember(bot))
         transport = HttpTransport(edge, settings.slack.host, settings.slack.port)
     else:
         transport = SocketTransport(app, other)

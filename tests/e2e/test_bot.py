@@ -166,6 +166,21 @@ def test_a_mention_is_answered_once_in_its_thread(workspace: Workspace, driver: 
     assert ["Revenue" in text for text in texts] == [True, False]
 
 
+def test_a_thread_goes_on_from_its_last_question(workspace: Workspace, driver: Driver) -> None:
+    driver.command(KPIS)
+    message = workspace.wait_for_message("Simulated", 30)
+    mention = {"type": "app_mention", "user": driver.user, "channel": driver.channel,
+               "text": "<@U00000DAY> by country", "ts": "9.9",
+               "thread_ts": message["ts"]}  # fmt: skip
+    assert driver.event(mention).status == 200
+
+    def understood() -> list[str]:
+        return [m["blocks"][1]["elements"][0]["text"] for m in workspace.replies(message["ts"])
+                if m.get("blocks")]  # fmt: skip
+
+    assert workspace.proxy.wait_for(understood, 30) == [f"Understood: {KPIS} by country"]
+
+
 def test_a_direct_message_is_answered_there(workspace: Workspace, driver: Driver) -> None:
     opened = workspace.slack.conversations_open(users=[workspace.user])
     direct = opened["channel"]["id"]

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from slack_bolt import App, BoltRequest, BoltResponse
 
-from bot.setup import Bot
 from bot.slack import edge as edge_module
 from bot.slack.edge import FORM, MOST_BYTES, PATH, Edge
 
@@ -43,8 +42,8 @@ def app() -> Echo:
 
 
 @pytest.fixture
-def front(bot: Bot, app: Echo) -> Iterator[Edge]:
-    made = Edge(app, bot.state, SECRET, clock=lambda: NOW)
+def front(app: Echo) -> Iterator[Edge]:
+    made = Edge(app, SECRET, clock=lambda: NOW)
     yield made
     made.close()
 
@@ -101,6 +100,14 @@ def test_a_copy_is_answered_and_not_taken(front: Edge, app: Echo) -> None:
     answers = [request(front, COMMAND, headers) for _ in range(5)]
     assert answers == [(200, b"taken")] + [(200, b"")] * 4
     assert len(app.requests) == 1
+
+
+def test_copies_are_forgotten_when_they_are_stale_anyway(front: Edge) -> None:
+    assert front.is_new("a")
+    front.clock = lambda: NOW + 601
+    assert front.is_new("b")
+    assert front.is_new("a")
+    assert not front.is_new("a")
 
 
 STAMPS = ["abc", "", " ", "-1", "1e9", "0x10", "9" * 400, "١٢٣٤٥٦٧٨٩٠", "nan", "1.5", f"{NOW} ",

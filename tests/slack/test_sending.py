@@ -99,7 +99,7 @@ def died(senders: Senders) -> None:
 def test_a_delivery_survives_the_outbox() -> None:
     job = Job("kpis", "U1", "C1", "command", "1.1", "http://x", private=True, files_only=True)
     message = Message("t", (SECTION,), (File("a.csv", b"\x00\xff", "A"),), True)
-    delivery = Delivery(job, message, private=True)
+    delivery = Delivery(job, message, private=True, question="kpis")
     assert Delivery.from_json(delivery.to_json()) == delivery
     assert Job.from_json(job.to_json()) == job
 
@@ -111,6 +111,15 @@ def test_a_post_and_its_files_go_out_once(senders: Senders, history: History) ->
     assert [m["text"] for m in history.messages] == ["t"]
     assert history.uploads[0]["thread_ts"] == "1.1"
     assert senders.outbox.unfinished() == 0
+
+
+def test_files_that_cannot_be_uploaded_are_said(senders: Senders, history: History) -> None:
+    history.fail("conversations.open", history.refuse("user_not_found"))
+    job = Job("kpis", "U1", "C1", "mention", private=True)
+    put(senders, Delivery(job, Message("t", (), (File("a.csv", b"x", "A"),)), private=True))
+    send_all(senders)
+    texts = [call["text"] for call in history.of("chat.postEphemeral")]
+    assert texts == ["t", "I could not upload the files that belong to this answer."]
 
 
 def test_a_cut_answer_is_looked_up(senders: Senders, history: History) -> None:
@@ -130,9 +139,7 @@ def test_a_post_that_never_arrived_is_sent_again(senders: Senders, history: Hist
 
 def test_after_a_death_a_post_is_looked_up(senders: Senders, history: History) -> None:
     put(senders, Delivery(MENTION, FINE, private=False))
-    parcel = senders.outbox.claim(60)
-    assert parcel is not None
-    assert senders.outbox.about_to_send(parcel, 60)
+    assert senders.outbox.claim(60)
     senders.poster.post("C1", [FINE], thread_ts="1.1", key="k")
     died(senders)
     send_all(senders)
@@ -240,6 +247,19 @@ def test_what_is_not_understood_is_told_to_the_asker(
     send_all(senders)
     assert "kpis" in history.of("chat.postEphemeral")[0]["text"]
     assert history.messages == []
+
+
+def test_a_thread_goes_on_whoever_asks(
+    analysts: Analysts, queue: Queue, senders: Senders, history: History
+) -> None:
+    analysts.work(claimed(queue, Job("help rules", "U1", "C1", "mention", thread_ts="1.1")))
+    send_all(senders)
+    assert senders.poster.last_question("C1", "1.1") == "help rules"
+    analysts.work(claimed(queue, Job("segment", "U2", "C1", "mention", thread_ts="1.1")))
+    analysts.work(claimed(queue, Job("topic:kpis", "U2", "C1", "mention", thread_ts="1.1")))
+    send_all(senders)
+    payloads = [m["metadata"]["event_payload"]["question"] for m in history.messages]
+    assert payloads[-1] == "help kpis"
 
 
 def test_a_cancelled_question_is_not_answered(

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from storage.queue import Claim, Full, Place, Queue, purge_jobs
-from storage.state import State, jobs
+from storage.state import State, StateError, jobs
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -125,6 +125,30 @@ def test_many_claim_at_once_and_each_job_goes_to_one(state: State) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == len(set(found)) == 40
+
+
+def test_many_offers_at_once_keep_to_the_bounds(queue: Queue) -> None:
+    answers: list[Place | Full | None] = []
+
+    def offer(n: int) -> None:
+        answers.append(queue.put(f"k{n // 2}", f"p{n}", "{}"))
+
+    threads = [threading.Thread(target=offer, args=(n,)) for n in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    places = sorted(a.number for a in answers if isinstance(a, Place))
+    assert places == [0, 0, 1, 2, 3]
+    assert answers.count(None) == 20
+    assert answers.count(Full(by_person=False)) == 15
+
+
+def test_who_offers_hears_that_the_memory_is_gone(queue: Queue) -> None:
+    with queue.state.transaction() as connection:
+        connection.execute(sa.text("drop table jobs"))
+    with pytest.raises((sa.exc.SQLAlchemyError, StateError)):
+        queue.put("k", "p", "{}")
 
 
 def test_finished_jobs_are_purged(queue: Queue) -> None:
