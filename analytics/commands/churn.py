@@ -656,8 +656,8 @@ def test_chart(study: Study, did: str) -> Chart:
     bins = study.quality.bins
     return Chart(
         f"Test from {date_words(study.plan.test)}: share that {did}, by tenth of the people",
-        "bar",
-        tuple(str(i + 1) for i in range(len(bins))),
+        "line",
+        tuple(range(1, len(bins) + 1)),
         (
             Series("Said before", tuple(b.said for b in bins)),
             Series("Came", tuple(b.came for b in bins)),
@@ -665,6 +665,7 @@ def test_chart(study: Study, did: str) -> Chart:
         "share",
         x_label="Tenth of the people, highest chance first",
         y_label="Share",
+        x_unit="count",
     )
 
 

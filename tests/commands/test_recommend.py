@@ -1,0 +1,229 @@
+"""recommend: planted tastes, named items, private persons, consent, and what is refused."""
+
+import dataclasses
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analytics.command import Asker, Context
+from analytics.commands.recommend import Recommend
+from analytics.errors import NotEnoughDataError, UnknownNameError, UserError
+from analytics.period import parse_period
+from analytics.result import Chart, Note, Table
+from analytics.scope import Filter, Filters
+from bot.dispatch import answer
+from storage.store import Store
+from tests.conftest import fill
+
+TODAY = dt.date(2026, 10, 10)
+YEAR = parse_period("last 365 days", TODAY)
+FIRST = dt.datetime(2026, 4, 1, 12)
+NAMES = {"a00": "RED MUG", "a01": "BLUE MUG", "b00": "RED BAG", "b01": "RED BAG"}
+
+
+def market(n=240, seed=0):
+    """People of two tastes (items a.., b..), who go on buying of the same; zz is bought by all."""
+    rng = np.random.default_rng(seed)
+    orders, lines = [], []
+
+    def buys(person, item, day):
+        order_id = f"{person}/{item}"
+        orders.append(
+            {
+                "order_id": order_id,
+                "person_id": person,
+                "ordered_at": FIRST + dt.timedelta(days=day),
+                "kind": "sale",
+                "amount_cents": 500,
+                "country": "DE",
+            }
+        )
+        lines.append(
+            {
+                "order_id": order_id,
+                "line_no": 1,
+                "item_id": item,
+                "quantity": 1,
+                "amount_cents": 500,
+            }
+        )
+
+    for i in range(n):
+        world = "ab"[i % 2]
+        for k, j in enumerate(rng.permutation(12)[:6]):
+            buys(f"p{i:03}", f"{world}{j:02}", int(rng.integers(0, 120)) if k < 3 else 170)
+        buys(f"p{i:03}", "zz", 60)
+    for i in range(6):
+        buys(f"q{i}", "lonely", i)  # bought by people who buy nothing else
+    buys("new", "rare", 100)
+    ids = sorted({line["item_id"] for line in lines})
+    items = [
+        {
+            "item_id": i,
+            "name": NAMES.get(i, f"THING {i.upper()}"),
+            "category": "mugs" if i[0] == "a" else "bags",
+            "is_product": True,
+        }
+        for i in ids
+    ]
+    return {"orders": orders, "order_lines": lines, "items": items}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return market()
+
+
+@pytest.fixture
+def sold(ctx: Context, rows) -> Context:
+    fill(ctx.store, **rows)
+    return ctx
+
+
+def ask(ctx: Context, **fields):
+    return Recommend(**({"period": YEAR} | fields)).run(ctx)
+
+
+def table(result, n=0):
+    found = [p for p in result.parts if isinstance(p, Table)][n]
+    return pd.DataFrame(found.rows, columns=[c.key for c in found.columns])
+
+
+def notes(result):
+    return "\n".join(p.text for p in result.parts if isinstance(p, Note))
+
+
+def test_the_planted_tastes_beat_popularity(sold: Context) -> None:
+    result = ask(sold)
+    compared = table(result)
+    assert compared["recommender"].iloc[0].endswith("(taken)")
+    assert compared["recommender"].iloc[-1] == "popularity"
+    assert compared["hit_rate"].iloc[0] > compared["hit_rate"].iloc[-1] + 0.1
+    assert not result.person_level
+    assert isinstance(result.parts[1], Chart)
+    assert "more than popularity" in notes(result)
+    assert "1 item with fewer than 5 buyers left out" in notes(result)
+    shown = table(result, 1)
+    assert shown["people"].is_monotonic_decreasing
+    assert "the ten bestsellers do for" in result.headline
+
+
+def test_a_person_gets_items_of_their_taste_with_reasons(sold: Context) -> None:
+    result = ask(sold, user="p001", top=3)
+    shown = table(result)
+    assert result.person_level
+    assert len(shown) == 3
+    assert shown["item"].str.contains("BAG|THING B").all()  # p001 buys of b..
+    assert shown["because"].str.startswith("bought ").all()
+    assert shown["share"].between(0, 1).all()
+    bought = {f"THING {o['order_id'].split('/')[1].upper()}" for o in market()["orders"]
+              if o["person_id"] == "p001"}  # fmt: skip
+    assert not bought & set(shown["item"])
+    assert result.headline.startswith("Offer p001 ")
+    assert "of those who did bought it too" in result.headline
+
+
+def test_one_who_bought_nothing_common_gets_what_most_buy(sold: Context) -> None:
+    for person in ("new", "q1"):  # a rare item, and an item that nobody bought with another
+        shown = table(ask(sold, user=person, top=2))
+        assert shown["item"].iloc[0] == "THING ZZ"
+        assert shown["because"].tolist() == ["most people buy it"] * 2
+    assert "bought nothing in the last 365 days" in notes(ask(sold, user="new"))
+
+
+def test_persons_are_private_known_and_asked(sold: Context) -> None:
+    guest = dataclasses.replace(sold, asker=Asker("guest", may_see_people=False))
+    with pytest.raises(UserError, match="may not see"):
+        ask(guest, user="p001")
+    with pytest.raises(UnknownNameError, match="person “nobody”"):
+        ask(sold, user="nobody")
+    with pytest.raises(UserError, match="a person or an item"):
+        ask(sold, user="p001", item="RED MUG")
+    consent = {"person_id": "p001", "purpose": "Personalisation"}
+    fill(
+        sold.store,
+        consents=[
+            consent | {"at": FIRST, "granted": True},
+            consent | {"at": FIRST + dt.timedelta(days=1), "granted": False},
+            consent | {"person_id": "p003", "at": FIRST, "granted": True},
+        ],
+        people=[{"person_id": "visitor", "first_seen_at": FIRST}],
+    )
+    with pytest.raises(UserError, match="p001 has not agreed"):
+        ask(sold, user="p001")
+    assert ask(sold, user="p003").person_level
+    assert "most people buy" in notes(ask(sold, user="visitor"))
+
+
+def test_similar_items_are_of_the_same_taste(sold: Context) -> None:
+    result = ask(sold, item="red mug", top=4)
+    shown = table(result)
+    assert shown["item"].str.contains("MUG|THING A").all()
+    assert shown["alike"].is_monotonic_decreasing
+    assert (shown["lift"] > 1).all()
+    buyers = sum(o["order_id"].endswith("/a00") for o in market()["orders"])
+    assert shown["both"].iloc[0] == round(shown["share"].iloc[0] * buyers)
+    assert f"its {buyers} buyers" in result.headline
+    assert not result.person_level
+
+
+def test_an_item_is_found_by_id_words_or_the_nearest_name(sold: Context) -> None:
+    assert "RED MUG" in ask(sold, item="A00").title
+    assert "RED BAG (b00)" in ask(sold, item="b00").title  # two share the name
+    result = ask(sold, item="red")
+    assert "is also in 2 other names" in notes(result)
+    with pytest.raises(UnknownNameError, match="item “RED MUGS”") as unknown:
+        ask(sold, item="RED MUGS")
+    assert "RED MUG" in unknown.value.hint
+    with pytest.raises(NotEnoughDataError, match="Nobody who bought THING LONELY"):
+        ask(sold, item="lonely")
+
+
+def test_every_engine_gives_the_same_answer(sold: Context, rows) -> None:
+    reference = Store.open("duckdb:///:memory:")
+    fill(reference, **rows)
+    there = dataclasses.replace(sold, store=reference)
+    for fields in ({}, {"user": "p002"}, {"item": "RED MUG"}):
+        assert ask(sold, **fields).to_dict() == ask(there, **fields).to_dict()
+    reference.close()
+
+
+def test_too_little_is_refused(ctx: Context, rows) -> None:
+    with pytest.raises(NotEnoughDataError, match="No order lines are loaded"):
+        ask(ctx)
+    fill(ctx.store, **rows)
+    with pytest.raises(NotEnoughDataError, match="No orders in 2020"):
+        ask(ctx, period=parse_period("2020", TODAY))
+    with pytest.raises(NotEnoughDataError, match="Only 12 items"):
+        ask(ctx, where=Filters((Filter("category", ("mugs",)),)))
+    with pytest.raises(NotEnoughDataError, match="Too few people bought something new"):
+        ask(ctx, period=parse_period("2026-04-01..2026-08-25", TODAY))
+
+
+def test_where_nothing_beats_the_bestsellers_it_is_said(ctx: Context) -> None:
+    rng = np.random.default_rng(1)
+    early = [(f"p{i:03}", f"c{j:02}", 1) for i in range(200) for j in rng.permutation(30)[:3]]
+    hits = [(f"p{i:03}", hit, 1 if i % 2 else 170) for i in range(200) for hit in ("x", "y")]
+    orders, lines = [], []
+    for person, item, day in early + hits:
+        order_id = f"{person}/{item}"
+        at = FIRST + dt.timedelta(days=day)
+        orders.append(
+            {"order_id": order_id, "person_id": person, "ordered_at": at, "kind": "sale",
+             "amount_cents": 1}
+        )  # fmt: skip
+        lines.append(
+            {"order_id": order_id, "line_no": 1, "item_id": item, "quantity": 1, "amount_cents": 1}
+        )
+    fill(ctx.store, orders=orders, order_lines=lines)
+    result = ask(ctx)
+    assert table(result).set_index("recommender")["ndcg"].max() == 1
+    assert "nothing does better than showing everybody the bestsellers" in notes(result)
+
+
+def test_the_demo_shop_beats_its_bestsellers(shop: Context) -> None:
+    result = answer("recommend", shop).result
+    compared = table(result).set_index("recommender")
+    assert compared["ndcg"].iloc[0] > 2 * compared.loc["popularity", "ndcg"]
