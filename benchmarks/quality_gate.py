@@ -22,7 +22,7 @@ from analytics.methods.quality import HOURS, WEEKS, Day, Judgement, judge
 Floats = NDArray[np.float64]
 
 #: The seed of the simulation on which the limits were chosen, and of the one that judges them.
-CHOOSING, JUDGING = 20261101, 20261124
+CHOOSING, JUDGING = 20261101, 20261125
 NOISE = 0.08
 CASES, SHORT_CASES = 1_000, 25
 

@@ -264,12 +264,16 @@ def _line(chart: Chart, currency: str) -> dict[str, Any]:
     if not banded or chart.kind != "line":
         return {"mark": mark, "encoding": encoding}
     ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    colour = _colour(chart)
+    if colour["legend"] is not None:
+        colour["legend"] = {**colour["legend"], "symbolOpacity": 1}
+    encoding["color"] = colour
     return {
         "layer": [
             {
                 "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
                 "mark": {"type": "area", "opacity": 0.18},
-                "encoding": {"x": x, **ends, "color": _colour(chart)},
+                "encoding": {"x": x, **ends, "color": colour},
             },
             {"mark": mark | {"strokeWidth": 2}, "encoding": encoding},
             {
