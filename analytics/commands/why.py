@@ -165,9 +165,6 @@ class Why(Command):
         """What the metric can be taken apart by. Raises NoDriversError where there is nothing."""
         fixed = {f.dimension for f in scope.filters if len(f.values) == 1 and not f.negated}
         entities = [ENTITY[m.entity] for m in metric.measures]
-        missing = {d.label.lower() for e in entities for d in scope.missing(e)}
-        if missing:
-            raise NoDriversError(f"{metric.label} is not told apart by {listed(sorted(missing))}.")
         able = [
             d
             for d in catalog.dimensions
@@ -291,16 +288,20 @@ def stands_out(split: Split) -> float:
     return abs(split.cause.peculiarity) if split.cause else 0.0
 
 
+def explains(split: Split) -> float:
+    """The size of the cause's part; 0 where there is none."""
+    return abs(split.cause.part) if split.cause else 0.0
+
+
 def most_telling(splits: Sequence[Split]) -> Split:
     """The split whose cause stands out the most; two values only where they say clearly more."""
     singles = [s for s in splits if len(s.dimensions) == 1]
     best = max(singles, key=stands_out)
-    for pair in sorted((s for s in splits if len(s.dimensions) == 2), key=stands_out, reverse=True):
-        if pair.cause is None:
-            continue
+    pairs = [s for s in splits if len(s.dimensions) == 2 and s.cause]
+    for pair in sorted(pairs, key=stands_out, reverse=True):
         if best.cause is None or (
             stands_out(pair) >= SHARPER * stands_out(best)
-            and abs(pair.cause.part) >= KEPT * abs(best.cause.part)
+            and explains(pair) >= KEPT * explains(best)
         ):
             return pair
     return best

@@ -104,6 +104,29 @@ def test_a_kind_of_event_that_no_longer_comes_holds(ctx: Context) -> None:
     assert "no “purchase” came (usually 8.3 % of the rows)" in result.headline
 
 
+def test_new_kinds_and_impossible_values_are_told(ctx: Context) -> None:
+    rows = visits()
+    for row in [r for r in rows if local(r).date() == LAST][:10]:
+        row["name"] = "signup"
+    orders = [
+        {"order_id": r["event_id"], "person_id": r["person_id"], "ordered_at": r["at"],
+         "kind": "sale", "country": "DE", "device": "mobile", "channel": "ads",
+         "amount_cents": -100 if local(r).date() == LAST and local(r).hour == 9 else 100}
+        for r in rows
+    ]  # fmt: skip
+    result = quality(loaded(ctx, rows, orders=orders))
+    assert [row[1:] for row in tables(result)["Findings"]] == [
+        ("held", "Orders: amount is impossible in 8.3 % (usually 0 %)"),
+        ("note", "Events: “signup” is new (6.9 % of the rows)"),
+    ]
+
+
+def test_days_before_three_weeks_are_not_judged(ctx: Context) -> None:
+    result = quality(loaded(ctx, visits(30)), "last 14 days")
+    verdicts = [row[2] for row in tables(result)["Day by day"]]
+    assert verdicts == ["ok"] * 9 + [None] * 5
+
+
 def test_orders_are_checked_against_the_events_that_tell_of_them(ctx: Context) -> None:
     rows = visits()
     orders = []

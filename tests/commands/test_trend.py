@@ -126,6 +126,13 @@ def test_refusals(ctx: Context, shop: Context) -> None:
         trend(shop, "conversion", where=Filters((Filter("category", ("bags",)),)))
 
 
+def test_people_are_not_counted_over_too_many_weeks(ctx: Context) -> None:
+    with pytest.raises(NoSeriesError, match="too many to count"):
+        trend(orders(ctx, 900), "orders per buyer", "all time", step="week")
+    with pytest.raises(NotEnoughDataError, match="holds no whole week"):
+        trend(ctx, "revenue", "last 3 days", step="week")
+
+
 def test_the_planted_day_is_the_only_unusual_one(shops: dict[str, Context]) -> None:
     for ctx in shops.values():
         result = trend(ctx, "conversion", "last 60 days")

@@ -200,6 +200,34 @@ def test_refusals(ctx: Context, shop: Context) -> None:
         why(shop, "conversion", "last 7 days", by=shop.catalog.dimension("category"))
 
 
+def test_a_change_without_a_single_cause_says_so(shop: Context) -> None:
+    headline = why(shop, "nps", "2011-11").headline
+    assert headline.startswith("NPS fell to 23.6 in 2011-11 from 44.3 the month before")
+    assert headline.endswith("no single country explains it.")
+
+
+def test_a_cause_larger_than_the_change_is_told_beside_the_others(shop: Context) -> None:
+    result = why(shop, "revenue", "2011-11-25", by=shop.catalog.dimension("country"))
+    assert result.headline.endswith("Italy moved it by -£1,363, all others by +£910.")
+
+
+def test_a_change_that_may_be_chance_has_no_cause(shop: Context) -> None:
+    assert why(shop, "conversion", "yesterday").headline.endswith(
+        "no more than chance can do: look for no cause."
+    )
+
+
+def test_nothing_to_take_apart_by_is_refused(ctx: Context) -> None:
+    rows = [
+        {"order_id": str(n), "kind": "sale", "amount_cents": 100,
+         "ordered_at": dt.datetime(2026, 9, 28) + dt.timedelta(days=n)}
+        for n in range(12)
+    ]  # fmt: skip
+    fill(ctx.store, orders=rows)
+    with pytest.raises(NoDriversError, match="nothing to take revenue apart by"):
+        why(ctx, "revenue", "last 3 days")
+
+
 def test_today_is_said_to_run_on(shop: Context) -> None:
     morning = replace(shop, now=dt.datetime(2011, 12, 9, 13))
     period = Period(dt.date(2011, 12, 9), dt.date(2011, 12, 10), "today")

@@ -106,6 +106,15 @@ def test_too_little_history_is_no_judgement() -> None:
     assert usual_hours(flat(22)) is not None
 
 
+def test_an_hour_skipped_a_week_ago_is_as_in_the_other_weeks() -> None:
+    days = flat()
+    length = np.ones(HOURS)
+    length[7] = 0
+    days[-8] = replace(days[-1], hours=SHAPE * length, length=length)
+    told = judge(days)
+    assert (told.verdict, told.expected) == ("ok", 150)
+
+
 def test_two_bad_weeks_do_not_move_what_is_usual() -> None:
     days = flat()
     for weeks in (1, 2):

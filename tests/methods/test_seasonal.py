@@ -138,6 +138,7 @@ def test_the_week_and_the_slope_are_told() -> None:
     assert flat is not None
     assert (flat.per_season, flat.is_clear) == (0, False)
     assert slope(np.tile(WEEK, 5), 7) is None
+    assert slope(np.zeros(70), 7) is None
 
 
 def test_within_days_the_weekday_excuses_what_the_hour_does_not() -> None:
