@@ -208,7 +208,12 @@ def segment_of(units: sa.CTE, by: Dimension, scope: Scope) -> tuple[Sql, sa.From
             .where(events.c["at"] <= units.c.exposed_at, value.is_not(None))
             .subquery("seen")
         )
-        latest = sa.select(ranked.c.person_id, ranked.c.value).where(ranked.c.place == 1)
+        # grouped, though there is one row each: SQLite joins a bare filter by nested loops
+        latest = (
+            sa.select(ranked.c.person_id, sa.func.max(ranked.c.value).label("value"))
+            .where(ranked.c.place == 1)
+            .group_by(ranked.c.person_id)
+        )
         last = latest.subquery("last_seen")
         joined = joined.outerjoin(last, last.c.person_id == units.c.person_id)
         known.append(last.c.value)

@@ -89,6 +89,12 @@ class Token:
         """Whether it was said in quotes as a whole: never a keyword."""
         return bool(self.quoted) and all(self.quoted)
 
+    def stripped(self) -> "Token":
+        """Without blanks at its ends, which only quotes can bring."""
+        start = len(self.text) - len(self.text.lstrip())
+        end = len(self.text.rstrip())
+        return Token(self.text[start:end], self.quoted[start:end])
+
     def split_key(self) -> tuple[str, str, "Token"] | None:
         """`country:France` as key, operator and value; None for a plain word."""
         for i, (char, quoted) in enumerate(zip(self.text, self.quoted, strict=True)):
@@ -97,7 +103,7 @@ class Token:
             pair = self.text[i : i + 2] if not any(self.quoted[i : i + 2]) else char
             if char in ":=" or pair == "!=":
                 width = 2 if pair in ("!=", "==", ":=") else 1
-                rest = Token(self.text[i + width :], self.quoted[i + width :])
+                rest = Token(self.text[i + width :], self.quoted[i + width :]).stripped()
                 return (self.text[:i], "!=" if char == "!" else "=", rest) if i else None
         return None
 
@@ -160,7 +166,7 @@ def tokens(text: str) -> list[Token]:
     if closers:
         raise NotUnderstoodError("A quote is opened and not closed.", hint='Close it with ".')
     close()
-    return [t for t in map(without_punctuation, found) if t.text or t.is_quoted]
+    return [t for t in map(without_punctuation, found) if t.text]
 
 
 def without_punctuation(token: Token) -> Token:
@@ -168,7 +174,7 @@ def without_punctuation(token: Token) -> Token:
     end = len(token.text)
     while end and token.text[end - 1] in "?!,;." and not token.quoted[end - 1]:
         end -= 1
-    return Token(token.text[:end], token.quoted[:end])
+    return Token(token.text[:end], token.quoted[:end]).stripped()
 
 
 def fold(word: str) -> str:
