@@ -1,12 +1,13 @@
 """Pictures and their lines in the terminal: what would mislead the eye does not happen."""
 
 import dataclasses
+import datetime as dt
 
 import pytest
 import vl_convert as vlc
 
 from analytics.result import Chart, Column, Result, Series, Table, Unit
-from bot.render.chart import LABEL_LINES, label_lines, spec
+from bot.render.chart import LABEL_LINES, alt_text, label_lines, spec, svg
 from bot.render.text import chart_text, to_text
 
 LONG = (
@@ -83,3 +84,45 @@ def test_long_texts_of_a_wide_table_stand_beneath_it() -> None:
     text = to_text(Result("Segments", "Four segments.", (wide_table(),)), width=110)
     assert text.count("  Lapsed one-time buyers: few orders, few orders,") == 3
     assert len(text.splitlines()) < 25
+
+
+def test_a_waterfall_goes_on_where_the_step_before_ended() -> None:
+    steps = Series("revenue", (100, 30, -80, 50))
+    chart = Chart("r", "waterfall", ("before", "up", "down", "now"), (steps,), "count")
+    drawn = spec(chart)
+    bars = [(r["from"], r["to"], r["way"], r["said"]) for r in drawn["data"]["values"]]
+    assert bars == [
+        (0.0, 100, "level", "100"),
+        (100, 130, "up", "+30"),
+        (130, 50, "down", "-80"),
+        (0.0, 50, "level", "50"),
+    ]
+    assert svg(chart).startswith("<svg")
+    assert "before 100, up 30, down -80 and now 50" in alt_text(chart)
+
+
+def test_small_steps_of_a_waterfall_are_drawn_large() -> None:
+    steps = Series("conversion", (0.06, -0.01, 0.05))
+    chart = Chart("c", "waterfall", ("before", "mobile", "now"), (steps,), "share")
+    first, step, _ = spec(chart)["data"]["values"]
+    assert first["from"] == pytest.approx(0.05 - 0.01 / 4)
+    assert step["said"] == "-1 pts"
+
+
+def test_a_long_line_of_blocks_is_condensed() -> None:
+    days = tuple(dt.date(2026, 1, 1) + dt.timedelta(days=n) for n in range(365))
+    chart = Chart("long", "line", days, (Series("x", tuple(range(365))),), "count")
+    line = chart_text(chart, "").splitlines()[1].split()[0]
+    assert len(line) <= 92
+    assert (line[0], line[-1]) == ("▁", "█")
+
+
+def test_a_band_is_an_area_and_lone_points_are_dots() -> None:
+    days = tuple(dt.date(2026, 1, n) for n in range(1, 4))
+    band = Series("usual", (2, 2, 2), (1, 1, 1), (3, 3, 3))
+    chart = Chart("b", "line", days, (band, Series("unusual", (None, 5, None))), "count")
+    drawn = spec(chart)
+    assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["area", "line", "point"]
+    alone = [(r["series"], r["x"]) for r in drawn["data"]["values"] if r.get("alone")]
+    assert alone == [("unusual", "2026-01-02")]
+    assert svg(chart).startswith("<svg")

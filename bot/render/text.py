@@ -18,6 +18,7 @@ from bot.parse import Form
 BLOCKS = "▁▂▃▄▅▆▇█"
 BAR_CHARACTERS = 40
 MAX_BARS = 15
+MAX_BLOCKS = 92
 #: Tables that need more characters have cells of several lines, and lines between their rows.
 WIDE = 108
 #: Texts longer than this stand beneath a table that has less room than this for each of them.
@@ -229,12 +230,24 @@ def _sparkline(
     if not known:
         return f"  {name}: unknown"
     low, high = span
+    values = condensed(values)
     line = "".join(
         " " if v is None else BLOCKS[min(7, int((v - low) / ((high - low) or 1) * 7.999))]
         for v in values
     )
     least, most = (short_words(v, chart.unit, currency) for v in (min(known), max(known)))
     return f"  {line}  {name}: {least} to {most}"
+
+
+def condensed(values: Sequence[Number]) -> Sequence[Number]:
+    """As many values as fit a line: means of neighbours, None where none of them is known."""
+    size = -(-len(values) // MAX_BLOCKS)
+    if size == 1:
+        return values
+    groups = [
+        [v for v in values[i : i + size] if v is not None] for i in range(0, len(values), size)
+    ]
+    return [sum(g) / len(g) if g else None for g in groups]
 
 
 def receipt_line(receipt: Receipt) -> str:
