@@ -284,7 +284,7 @@ class Told:
         name = f"{self.main.label}, "
         unit = self.main.unit
         return [
-            Figure("Lift", lift[0], "share", note=note, group="Main metric"),
+            Figure("Lift", lift[0], "change", note=note, group="Main metric"),
             Figure(
                 name + self.trial.control,
                 c.control * self.main.scale,
@@ -553,9 +553,9 @@ def findings_table(trial: Trial, findings: Mapping[str, Sequence[Finding]], curr
         Column("role", "Role"),
         Column("control", trial.control),
         Column("treatment", "Variant's" if many else trial.treatments[0]),
-        Column("lift", "Lift", "share"),
-        Column("low", "From", "share"),
-        Column("high", "To", "share"),
+        Column("lift", "Lift", "change"),
+        Column("low", "From", "change"),
+        Column("high", "To", "change"),
         Column("finding", "Finding"),
     ]
     rows: list[tuple[Value, ...]] = []
@@ -607,7 +607,7 @@ def forest(trial: Trial, findings: Mapping[str, Sequence[Finding]]) -> list[Part
             "interval",
             labels,
             tuple(series),
-            "share",
+            "change",
             y_label="Lift",
         )
     ]
@@ -779,9 +779,9 @@ def segment_table(
         Column("people", "People", "count"),
         Column("control", trial.control),
         Column("treatment", "Variant's" if many else trial.treatments[0]),
-        Column("lift", "Lift", "share"),
-        Column("low", "From", "share"),
-        Column("high", "To", "share"),
+        Column("lift", "Lift", "change"),
+        Column("low", "From", "change"),
+        Column("high", "To", "change"),
         Column("finding", "Finding"),
     )
     cells: list[tuple[Value, ...]] = []
@@ -811,7 +811,7 @@ def segment_forest(
     )
     heading = f"{trial.name}: lift in {lower(main.label)} by {by.label.lower()}"
     labels = tuple(str(k) for k in known)
-    return [Chart(heading, "interval", labels, series, "share", y_label="Lift")]
+    return [Chart(heading, "interval", labels, series, "change", y_label="Lift")]
 
 
 def day_by_day(trial: Trial, main: Outcome, ctx: Context) -> Result:
@@ -851,7 +851,7 @@ def day_by_day(trial: Trial, main: Outcome, ctx: Context) -> Result:
         *heads,
         *(Column(f"value_{i}", v, main.unit) for i, v in enumerate(trial.variants)),
         *(
-            Column(f"lift_{i}", f"Lift so far{f', {t}' if len(lifts) > 1 else ''}", "share")
+            Column(f"lift_{i}", f"Lift so far{f', {t}' if len(lifts) > 1 else ''}", "change")
             for i, t in enumerate(trial.treatments)
         ),
     )
@@ -883,7 +883,7 @@ def day_chart(
         return []
     series = tuple(Series(t, tuple(values)) for t, values in lifts.items())
     heading = f"{trial.name}: lift in {lower(main.label)}, people exposed up to each day"
-    return [Chart(heading, "line", tuple(days), series, "share", y_label="Lift", x_unit="date")]
+    return [Chart(heading, "line", tuple(days), series, "change", y_label="Lift", x_unit="date")]
 
 
 def lower(label: str) -> str:

@@ -316,7 +316,7 @@ def _waterfall(chart: Chart, currency: str) -> dict[str, Any]:
                 "way": "level" if level else "up" if value >= 0 else "down",
                 "said": short_words(chart.series[0].values[i], chart.unit, currency)
                 if level
-                else _step_words(chart.series[0].values[i], chart.unit, currency),
+                else step_words(chart.series[0].values[i], chart.unit, currency),
             }
         )
     lines = {str(v): label_lines(str(v)) for v in chart.x}
@@ -362,7 +362,7 @@ def _waterfall(chart: Chart, currency: str) -> dict[str, Any]:
     }
 
 
-def _step_words(value: Number, unit: Unit, currency: str) -> str:
+def step_words(value: Number, unit: Unit, currency: str) -> str:
     """A step with its sign; between shares it is points."""
     said = short_words(value, "points" if unit == "share" else unit, currency)
     return f"+{said}" if value is not None and value > 0 else said

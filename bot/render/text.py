@@ -14,6 +14,7 @@ from rich.text import Text
 from analytics.result import Chart, Column, Figure, Note, Number, Part, Receipt, Result, Table
 from analytics.words import change, counted, short_words, words
 from bot.parse import Form
+from bot.render.chart import step_words
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 BAR_CHARACTERS = 40
@@ -213,7 +214,8 @@ def _bars(chart: Chart, currency: str) -> list[str]:
             label = label if len(label) <= wide else label[: wide - 1] + "…"
             value = s.values[i]
             bar = "▇" * max(1, round(abs(value) / top * BAR_CHARACTERS)) if value else ""
-            said = words(value, chart.unit, currency)
+            step = chart.kind == "waterfall" and 0 < i < len(chart.x) - 1
+            said = (step_words if step else words)(value, chart.unit, currency)
             if s.low is not None and s.high is not None and s.low[i] is not None:
                 low, high = (words(b[i], chart.unit, currency) for b in (s.low, s.high))
                 lines.append(f"  {label:<{wide}}  {said} ({low} to {high})")
