@@ -5,6 +5,7 @@ once however often it was begun. A watch keeps the claims, hears of cancelled on
 second, and says so where an answer takes its time.
 """
 
+import dataclasses
 import logging
 import secrets
 import threading
@@ -49,6 +50,11 @@ class Running:
     progress: str = ""
     was_told: bool = False
     dropped: bool = False
+
+    @property
+    def may_be_told(self) -> bool:
+        """Whether the asker waits for it somewhere, and has not been told yet."""
+        return not self.was_told and self.job.way != "home" and bool(self.job.channel)
 
     def begun(self, store: Store) -> None:
         """Know what to cancel; at once, where it was cancelled before."""
@@ -163,6 +169,9 @@ class Analysts:
     def _answer(self, running: Running) -> tuple[Delivery, Iterator[Message]]:
         """The answer, or the sentence in its place."""
         job = running.job
+        if job.way == "direct" and not job.channel:  # asked in App Home, where no channel is
+            channel = self.senders.poster.direct_channel(job.user)
+            job = dataclasses.replace(job, channel=channel)
         if running.claim.fence > MOST_BEGUN:
             log.error("question_given_up", extra={"question": job.text})
             return told(job, GAVE_UP), iter(())
@@ -212,6 +221,6 @@ class Analysts:
             for running in all_running:
                 if running.claim not in kept and not running.dropped:
                     running.drop()
-                elif now - running.since >= PROGRESS_AFTER_S and not running.was_told:
+                elif now - running.since >= PROGRESS_AFTER_S and running.may_be_told:
                     running.was_told = True
                     self.slow(running.job, running.claim.job, running.progress)

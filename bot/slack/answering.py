@@ -13,7 +13,7 @@ from bot.parse import unparse
 from bot.setup import Bot
 from bot.slack.blocks import File, JsonObject, Message, ladder, plain_message
 
-Way = Literal["command", "mention", "direct", "button", "share"]
+Way = Literal["command", "mention", "direct", "button", "share", "home"]
 
 PERSON = re.compile(r"[UW][A-Z0-9]{2,20}")
 #: Questions about the bot itself are answered to the asker alone.

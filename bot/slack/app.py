@@ -34,6 +34,7 @@ from bot.slack.blocks import (
     plain,
     plain_message,
 )
+from bot.slack.home import QUESTION
 from bot.slack.notices import Notices, with_cancel
 from bot.slack.post import Poster, error_word
 from bot.slack.sendable import VIEW_METADATA, assert_sendable
@@ -145,6 +146,7 @@ class Listeners:
         app.command(self.bot.settings.slack.command)(self.command)
         app.event("app_mention")(self.mention)
         app.event("message")(self.message)
+        app.event("app_home_opened")(self.home)
         for pattern, listener in (
             (rf"{ASK}_\d+", self.ask),
             (AGAIN, self.ask),
@@ -201,6 +203,13 @@ class Listeners:
             self.take_event(event, body, "direct", event.get("thread_ts", ""))
         ack()
 
+    def home(self, ack: Callable[..., Any], event: JsonObject, body: JsonObject) -> None:
+        """App Home is opened: it is drawn anew, like an answer."""
+        if event.get("tab") == "home":
+            job = Job(text=QUESTION, user=event["user"], channel="", way="home")
+            self.accept(job, f"event:{body['event_id']}")
+        ack()
+
     def take_event(self, event: JsonObject, body: JsonObject, way: Way, thread: str) -> None:
         """Put an event's question in the line; who has to wait is told."""
         job = Job(
@@ -233,19 +242,24 @@ class Listeners:
         """Put a button's question in the line; the answer goes where the button is."""
         container = body.get("container", {})
         hidden = bool(container.get("is_ephemeral"))
-        direct = body["channel"]["id"].startswith("D")
+        channel = (body.get("channel") or {}).get("id", "")  # App Home has none
+        direct = not channel or channel.startswith("D")
         thread = container.get("thread_ts") or ("" if direct else container.get("message_ts", ""))
         job = Job(
             text=text,
             user=body["user"]["id"],
-            channel=body["channel"]["id"],
+            channel=channel,
             way="direct" if direct and not hidden else "button",
             thread_ts="" if hidden else thread,
             response_url=body.get("response_url", ""),
             private=private or hidden,
             files_only=files_only,
         )
-        self.take(job, f"trigger:{body['trigger_id']}")
+        key = f"trigger:{body['trigger_id']}"
+        if channel:
+            self.take(job, key)
+        else:
+            self.accept(job, key)
 
     def share(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """Ask in which channel to share."""

@@ -212,6 +212,16 @@ class Poster:
             log.warning("no_direct_channel", extra={"user": user, "error": error_word(error)})
             return ""
 
+    def publish_home(self, user: str, view: JsonObject) -> Posted:
+        """Show a view in one person's App Home."""
+        assert_sendable(view, "home")
+
+        def send() -> str:
+            self.client.views_publish(user_id=user, view=view)
+            return ""
+
+        return self._send(send, None)
+
     def open_view(self, trigger_id: str, view: JsonObject) -> bool:
         """Open a modal; whether Slack did."""
         assert_sendable(view, "modal")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from bot.slack.answering import Delivery, Job
 from bot.slack.blocks import Message, plain_message
+from bot.slack.home import home_view
 from bot.slack.post import NOT_THERE, Posted, Poster
 from storage.outbox import Outbox, Parcel
 from storage.state import StateError
@@ -103,7 +104,7 @@ class Senders:
             has_files = bool(delivery.message.files)
             if has_files and not self.outbox.step_done(parcel, 1, ts, LEASE_S):
                 return
-        if delivery.message.files:
+        if delivery.message.files and delivery.job.way != "home":
             tried = parcel.tried if parcel.step == 1 else 0
             posted = self._files(delivery, ts, tried)
             if not self._settled(parcel, delivery, posted, files=True):
@@ -143,6 +144,9 @@ class Senders:
     def _message(self, parcel: Parcel, delivery: Delivery) -> Posted:
         """Post it, or find that it was posted."""
         job = delivery.job
+        if job.way == "home":
+            recent = self.outbox.state.recent_questions(asker=job.user)
+            return certain(self.poster.publish_home(job.user, home_view(delivery.message, recent)))
         public = not delivery.private or job.way == "direct"
         if parcel.tried and public:
             found = self.poster.find(job.channel, parcel.key, thread_ts=job.thread_ts)

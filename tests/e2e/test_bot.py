@@ -189,6 +189,26 @@ def test_a_direct_message_is_answered_there(workspace: Workspace, driver: Driver
     assert "through" in found[0]["text"]
 
 
+def test_home_shows_key_figures_and_what_was_asked(workspace: Workspace, driver: Driver) -> None:
+    driver.command("kpis last 90 days")
+    workspace.wait_for_message("Simulated", 30)
+    assert driver.open_home().status == 200
+    call = workspace.proxy.wait_for(lambda: workspace.proxy.calls_of("views.publish"), 30)[0]
+    assert call.answer["ok"] is True
+    shown = json.dumps(call.arguments["view"])
+    assert "kpis yesterday" in shown
+    assert "kpis last 90 days" in shown
+    view = call.arguments["view"]
+    asked = next(e for b in view["blocks"] for e in b.get("elements", [])
+                 if e.get("value") == "status")  # fmt: skip
+    action = {"action_id": asked["action_id"], "type": "button", "value": "status"}
+    container = {"type": "view", "view_id": "V1"}
+    assert driver.click({"ts": "1"}, action, channel=None, container=container).status == 200
+    direct = workspace.slack.conversations_open(users=[workspace.user])["channel"]["id"]
+    found = workspace.proxy.wait_for(lambda: workspace.history(direct), 30)
+    assert "through" in found[0]["text"]
+
+
 def test_a_mistake_is_told_to_the_asker_alone(workspace: Workspace, driver: Driver) -> None:
     driver.command("kpsi last 30 days")
     told = workspace.sink.wait_for(lambda r: "Did you mean" in r.body["text"])

@@ -186,6 +186,21 @@ def test_who_waits_for_a_mention_is_told_alone(app: App, slack: FakeSlack) -> No
     assert call["text"] == "You are number 1 in line with `kpis`."
 
 
+def test_home_is_drawn_like_an_answer(app: App, taken: Taken) -> None:
+    opened = {"type": "app_home_opened", "user": "U1", "channel": "D0", "tab": "home"}
+    assert event(app, opened, "H1").status == 200
+    assert event(app, opened | {"tab": "messages"}, "H2").status == 200
+    assert taken.jobs == [Job("kpis yesterday", "U1", "", "home")]
+
+
+def test_a_button_of_home_is_answered_in_a_direct_message(app: App, taken: Taken) -> None:
+    body = {"type": "block_actions", "trigger_id": "h1", "container": {"type": "view"},
+            "actions": [{"type": "button", "action_id": "ask_10", "block_id": "b",
+                         "value": "kpis"}]}  # fmt: skip
+    assert interaction(app, body).status == 200
+    assert taken.jobs == [Job("kpis", "U1", "", "direct")]
+
+
 def test_only_who_asked_cancels(app: App, taken: Taken) -> None:
     command(app, "kpis", "1", user_id="U2")
     command(app, "rules", "2")

@@ -29,8 +29,13 @@ SCOPES: dict[str, set[str]] = {
     "conversations_replies": {"channels:history", "groups:history", "im:history"},
     "files_upload_v2": {"files:write"},
     "views_open": set(),
+    "views_publish": set(),
 }
-EVENT_SCOPES = {"app_mention": "app_mentions:read", "message.im": "im:history"}
+EVENT_SCOPES = {
+    "app_home_opened": set(),
+    "app_mention": {"app_mentions:read"},
+    "message.im": {"im:history"},
+}
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def test_scopes_are_those_of_the_calls_and_events(manifest: dict[str, Any]) -> N
     methods = set(called())
     assert methods == set(SCOPES)
     events = manifest["settings"]["event_subscriptions"]["bot_events"]
-    needed = {"commands"} | {EVENT_SCOPES[e] for e in events}
+    needed = {"commands"} | {scope for e in events for scope in EVENT_SCOPES[e]}
     needed |= {scope for method in methods for scope in SCOPES[method]}
     assert set(manifest["oauth_config"]["scopes"]["bot"]) == needed
 
@@ -69,6 +74,7 @@ def test_events_and_commands_are_those_registered(
         "command",
         "mention",
         "message",
+        "home",
         "ask",
         "ask",
         "sql",
@@ -80,7 +86,8 @@ def test_events_and_commands_are_those_registered(
     commands = [c["command"] for c in manifest["features"]["slash_commands"]]
     assert commands == [SlackSettings().command]
     events = manifest["settings"]["event_subscriptions"]["bot_events"]
-    assert events == ["app_mention", "message.im"]
+    assert events == ["app_home_opened", "app_mention", "message.im"]
+    assert manifest["features"]["app_home"]["home_tab_enabled"] is True
     assert manifest["settings"]["interactivity"]["is_enabled"] is True
     assert manifest["settings"]["socket_mode_enabled"] is (SlackSettings().mode == "socket")
 

@@ -14,6 +14,7 @@ from bot.slack.analysts import MOST_BEGUN, Analysts
 from bot.slack.answering import Delivery, Job, told
 from bot.slack.blocks import File, Message, plain_message
 from bot.slack.post import Poster
+from bot.slack.sendable import assert_sendable
 from bot.slack.sending import Rungs, Senders
 from storage.outbox import Outbox
 from storage.queue import Claim, Queue
@@ -247,6 +248,28 @@ def test_what_is_not_understood_is_told_to_the_asker(
     send_all(senders)
     assert "kpis" in history.of("chat.postEphemeral")[0]["text"]
     assert history.messages == []
+
+
+def test_home_shows_an_answer_or_why_there_is_none(
+    analysts: Analysts, queue: Queue, senders: Senders, history: History
+) -> None:
+    analysts.work(claimed(queue, Job("schema", "U1", "", "home")))
+    analysts.work(claimed(queue, Job("status", "U1", "", "home")))
+    send_all(senders)
+    drawn, empty = [call["view"] for call in history.of("views.publish")]
+    for view in (drawn, empty):
+        assert_sendable(view, "home")
+    assert "schema" in str(drawn["blocks"])
+    assert "store is empty" in str(empty["blocks"])
+    assert history.messages == []
+
+
+def test_what_is_asked_in_home_is_answered_directly(
+    analysts: Analysts, queue: Queue, senders: Senders, history: History
+) -> None:
+    analysts.work(claimed(queue, Job("help", "U1", "", "direct")))
+    send_all(senders)
+    assert [m["channel"] for m in history.messages] == ["D1"]
 
 
 def test_a_thread_goes_on_whoever_asks(
