@@ -1,7 +1,6 @@
 """kpis: the headline numbers, against the period before."""
 
 import datetime as dt
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +21,7 @@ from analytics.measure import (
     span_of,
     spans_of,
 )
+from analytics.methods.drivers import within_chance
 from analytics.period import Period
 from analytics.result import Chart, Column, Figure, Note, Number, Part, Result, Series, Table, Value
 from analytics.scope import Filters, Scope, Window, in_words, previous_in_words, scope_of
@@ -176,12 +176,6 @@ def conversion_words(r: Reading) -> str:
         return f"conversion held at {share_words(now)}"
     verb = "rose" if now > before else "fell"
     return f"conversion {verb} to {share_words(now)} from {share_words(before)}"
-
-
-def within_chance(a: float, b: float, n: int, m: int) -> bool:
-    """Whether two shares of samples n and m differ by less than 1.96 pooled standard errors."""
-    pooled = (a * n + b * m) / (n + m)
-    return abs(a - b) <= 1.96 * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
 
 
 def follow_ups(period: Period, scope: Scope, spans: Spans) -> tuple[str, ...]:

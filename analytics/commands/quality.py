@@ -83,38 +83,18 @@ class Quality(Command):
 
     def run(self, ctx: Context) -> Result:
         """One pass over each table, then every day by those before it."""
-        now = ctx.now.astimezone(dt.UTC).replace(tzinfo=None)
         end = min(self.period.end, ctx.today + dt.timedelta(days=1))
         start = max(self.period.start, end - dt.timedelta(days=MOST_DAYS))
         if start >= end:
             raise NotEnoughDataError(f"Nothing can be known yet {in_words(self.period)}.")
-        read = between(start - dt.timedelta(days=HISTORY_DAYS), end)
-        window = Window.of("now", read, ctx.zone)
-        scope = Scope(ctx.zone, (window,), ctx.catalog)
-        days = [read.start + dt.timedelta(days=d) for d in range(read.days)]
-        lengths = [hour_lengths(day, ctx.zone, now) for day in days]
-        told: dict[str, list[Judgement | None]] = {}
-        labels: dict[str, str] = {}
-        for source in sources(now):
-            rows = ctx.store.rows(profile(source, scope))
-            if not rows:
-                continue
-            found = days_of(rows, source, days, lengths)
-            first = next((i for i, day in enumerate(found) if day.rows), len(days))
-            if len(days) - 1 - first < LEAST_WEEKS * WEEK:
-                continue
-            told[source.name] = [
-                judge(found[max(first, i - HISTORY_DAYS) : i + 1]) if i > first else None
-                for i in range(len(days) - (end - start).days, len(days))
-            ]
-            labels[source.name] = source.label
+        told, labels = judged(ctx, start, end)
         if not told:
             raise NotEnoughDataError(
                 f"There is too little to judge the data by {in_words(self.period)}: it takes "
                 f"{LEAST_WEEKS} weeks before it.",
                 hint="`status` shows what is loaded, and from when.",
             )
-        shown_days = days[len(days) - (end - start).days :]
+        shown_days = [start + dt.timedelta(days=d) for d in range((end - start).days)]
         notes: list[Part] = []
         if start > self.period.start and not self.period.is_all_time:
             notes.append(Note(f"Only the last {MOST_DAYS} days are judged."))
@@ -141,6 +121,34 @@ class Quality(Command):
 
 
 # --- one pass over each table -------------------------------------------------------------------
+
+Told = Mapping[str, Sequence[Judgement | None]]
+
+
+def judged(ctx: Context, start: dt.date, end: dt.date) -> tuple[Told, dict[str, str]]:
+    """Each table's judgement on each local day of `start <= day < end`, and the tables' labels.
+
+    A table that has too few weeks before the last day is left out; a day before its first is None.
+    """
+    now = ctx.now.astimezone(dt.UTC).replace(tzinfo=None)
+    read = between(start - dt.timedelta(days=HISTORY_DAYS), end)
+    scope = Scope(ctx.zone, (Window.of("now", read, ctx.zone),), ctx.catalog)
+    days = [read.start + dt.timedelta(days=d) for d in range(read.days)]
+    lengths = [hour_lengths(day, ctx.zone, now) for day in days]
+    told: dict[str, list[Judgement | None]] = {}
+    labels: dict[str, str] = {}
+    for source in sources(now):
+        rows = ctx.store.rows(profile(source, scope))
+        found = days_of(rows, source, days, lengths)
+        first = next((i for i, day in enumerate(found) if day.rows), len(days))
+        if len(days) - 1 - first < LEAST_WEEKS * WEEK:
+            continue
+        told[source.name] = [
+            judge(found[max(first, i - HISTORY_DAYS) : i + 1]) if i > first else None
+            for i in range(HISTORY_DAYS, len(days))
+        ]
+        labels[source.name] = source.label
+    return told, labels
 
 
 def sources(now: dt.datetime) -> tuple[Source, ...]:
@@ -329,8 +337,6 @@ def hour_lengths(day: dt.date, zone: ZoneInfo, now: dt.datetime) -> Floats:
 
 
 # --- what is shown ------------------------------------------------------------------------------
-
-Told = Mapping[str, Sequence[Judgement | None]]
 
 
 def verdict_of(told: Told, place: int) -> Verdict | None:
