@@ -192,8 +192,7 @@ def distinct(people: Histories) -> tuple[Histories, Floats]:
     order = np.lexsort((people.age, people.last, people.repeats))
     columns = [c[order] for c in (people.repeats, people.last, people.age)]
     new = np.ones(len(order), dtype=bool)
-    if len(order):
-        new[1:] = np.any([np.diff(c) != 0 for c in columns], axis=0)
+    new[1:] = np.any([np.diff(c) != 0 for c in columns], axis=0)
     starts = np.flatnonzero(new)
     counts = np.diff(np.append(starts, len(order))).astype(np.float64)
     x, last, age = (c[starts] for c in columns)

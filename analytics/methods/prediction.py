@@ -11,7 +11,7 @@ model. Callers run this under one thread.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,8 @@ def estimator(kind: Kind, n: int, categorical: Sequence[int], seed: int) -> Any:
             )
         case "logistic":
             return LogisticRegression(C=0.1, max_iter=500)
+        case _:
+            assert_never(kind)
 
 
 class Prepared:

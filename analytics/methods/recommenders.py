@@ -15,9 +15,10 @@ Everything is the same for the same input. Callers run this under one thread.
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,8 @@ def fit(kind: Kind, bought: sp.csr_matrix) -> Recommender:
             return Recommender(kind, popular, neighbours(weighed_down(bought), shrink=0.0))
         case "ease":
             return Recommender(kind, popular, ease(bought))
+        case _:
+            assert_never(kind)
 
 
 def possible(items: int) -> tuple[Kind, ...]:
@@ -177,26 +180,28 @@ def possible(items: int) -> tuple[Kind, ...]:
 
 
 def neighbours(table: sp.csr_matrix, k: int = NEIGHBOURS, shrink: float = SHRINK) -> sp.csr_matrix:
-    """Items x items: the cosine of each item and the `k` most like it; the rest is 0."""
-    columns = table.tocsc()
-    norms = np.sqrt(np.asarray(columns.multiply(columns).sum(axis=0)).ravel()) + 1e-9
-    by_item = columns.T.tocsr()
+    """Items x items: the cosine of each item and the `k` most like it; the rest is 0.
+
+    Items that are as like as the `k`th are kept too.
+    """
+    squares = table.multiply(table).sum(axis=0)
+    norms = np.sqrt(np.asarray(squares, dtype=np.float64).ravel()) + 1e-9
+    by_item = table.T.tocsr()
     parts = []
     for start in range(0, table.shape[1], ROWS):
-        together = (by_item[start : start + ROWS] @ table).toarray()
-        alike = together / (np.outer(norms[start : start + ROWS], norms) + shrink)
-        own = np.arange(len(alike))
-        alike[own, start + own] = 0
-        parts.append(sp.csr_matrix(largest(alike, k)))
-    return sp.vstack(parts).tocsr().astype(np.float32)
-
-
-def largest(table: NDArray[np.floating], k: int) -> NDArray[np.floating]:
-    """Each row's `k` largest values; the rest becomes 0."""
-    if table.shape[1] <= k:
-        return table
-    least = -np.partition(-table, k - 1, axis=1)[:, k - 1 : k]
-    return np.where(table >= np.maximum(least, 1e-12), table, 0)
+        together = (by_item[start : start + ROWS] @ table).tocsr()
+        together.sort_indices()
+        own = start + np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
+        alike = together.data / (norms[own] * norms[together.indices] + shrink)
+        alike[own == together.indices] = 0
+        for first, end in itertools.pairwise(together.indptr):
+            row = alike[first:end]
+            if len(row) > k:
+                row[row < np.partition(row, len(row) - k)[len(row) - k]] = 0
+        together.data = alike.astype(np.float32)
+        together.eliminate_zeros()
+        parts.append(together)
+    return sp.vstack(parts).tocsr()
 
 
 def weighed_down(table: sp.csr_matrix) -> sp.csr_matrix:

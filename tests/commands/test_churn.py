@@ -311,6 +311,30 @@ def test_one_person_is_in_one_fold_at_every_cut() -> None:
     assert folds[1] == folds[4]
 
 
+def test_a_model_that_is_no_better_than_its_baseline_says_so(lapsing: Context, monkeypatch) -> None:
+    study = studied(lapsing, Question(30, EVERYTHING, stays=False))
+    qualities = study.qualities | {"baseline": study.quality}
+    plain = dataclasses.replace(study, qualities=qualities, drivers=())
+    monkeypatch.setattr(churn, "studied", lambda *_: plain)
+    for command, tells in ((Churn(horizon=30), "will not order"), (Purchase(), "will order")):
+        result = command.run(lapsing)
+        assert tells in result.headline
+        assert "what tells most" not in result.headline
+        assert "hardly better than days since the last order alone" in notes(result)
+        assert "What it goes by" not in [p.title for p in result.parts if isinstance(p, Table)]
+
+
+def test_people_unlike_those_of_the_training_are_warned_of(lapsing: Context) -> None:
+    study = studied(lapsing, Question(30, EVERYTHING, stays=False))
+    moved = study.people.assign(
+        **{TRAITS[d.feature].key: study.people[TRAITS[d.feature].key] + 1e6 for d in study.drivers}
+    )
+    warned = list(churn.drifted(lapsing, dataclasses.replace(study, people=moved)))
+    assert len(warned) == min(len(study.drivers), churn.SHOWN_DRIVERS)
+    assert "Today's people differ" in warned[0].text
+    assert list(churn.drifted(lapsing, dataclasses.replace(study, drivers=()))) == []
+
+
 def test_reasons_and_directions_in_words() -> None:
     keys = [t.key for t in TRAITS]
     added, values, usual = (np.zeros(len(TRAITS)) for _ in range(3))

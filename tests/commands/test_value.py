@@ -2,13 +2,24 @@
 
 import dataclasses
 import datetime as dt
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from analytics.command import Asker, Context
-from analytics.commands.value import Check, Value, before, histories, known_days
+from analytics.commands import value
+from analytics.commands.value import (
+    Check,
+    Value,
+    before,
+    checked,
+    correlation,
+    histories,
+    known_days,
+)
 from analytics.errors import NotEnoughDataError, UserError
+from analytics.methods.lifetime import NoFitError
 from analytics.period import parse_period
 from analytics.result import Chart, Figure, Note, Table
 from analytics.scope import Filter, Filters, scope_of
@@ -171,6 +182,56 @@ def test_too_few_are_refused(ctx: Context, rows) -> None:
     foreign = Filters((Filter("country", ("DE",), negated=True),))
     with pytest.raises(NotEnoughDataError, match="Only 0 people"):
         ask(ctx, where=foreign)
+
+
+def duck(rows):
+    """A context over a DuckDB store with these orders."""
+    store = Store.open("duckdb:///:memory:")
+    fill(store, orders=rows)
+    now = dt.datetime(2026, 10, 10, 10, tzinfo=dt.UTC)
+    return Context(store=store, now=now, zone=ZoneInfo("Europe/Berlin"), currency="EUR")
+
+
+def test_who_spends_more_the_more_often_is_warned_of(rows) -> None:
+    often = {}
+    for r in rows:
+        often[r["person_id"]] = often.get(r["person_id"], 0) + 1
+    dearer = [r | {"amount_cents": r["amount_cents"] * often[r["person_id"]] ** 2} for r in rows]
+    ctx = duck(dearer)
+    result = ask(ctx, where=Filters((Filter("country", ("DE",)),)))
+    assert "also spends more each time" in notes(result)
+    assert result.title == "Value in the next 90 days (country DE)"
+    ctx.store.close()
+
+
+def test_what_cannot_be_checked_is_said(rows, monkeypatch) -> None:
+    ctx = duck(rows)
+    monkeypatch.setattr(value, "LEAST_TO_CHECK", 10_000)
+    result = ask(ctx)
+    assert "too short to check" in notes(result)
+    assert "the same forecast" not in result.headline
+    ctx.store.close()
+
+
+def test_where_the_model_has_no_fit_there_is_no_answer(rows, monkeypatch) -> None:
+    def nothing(_):
+        raise NoFitError
+
+    ctx = duck(rows)
+    _, people = history_of(ctx)
+    monkeypatch.setattr(value, "fit_amounts", nothing)
+    people["early_orders"] = people["orders"]
+    people["early_last_day"] = people["last_day"]
+    people["early_amount"] = people["amount"]
+    assert checked(people, TODAY, 30) is None
+    with pytest.raises(NotEnoughDataError, match="do not tell how long they stay"):
+        ask(ctx)
+    ctx.store.close()
+
+
+def test_what_does_not_vary_has_no_correlation() -> None:
+    assert correlation(np.ones(3), np.arange(3.0)) == 0
+    assert correlation(np.arange(3.0), np.arange(3.0)) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

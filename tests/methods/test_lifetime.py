@@ -201,6 +201,11 @@ def test_what_the_data_do_not_tell_is_not_fitted() -> None:
         fit_amounts(people(*[(2, 4, 9, 10.0)] * 50))  # all alike: no variance to learn
     with pytest.raises(NoFitError):
         fit_lives(people(*[(0, 0, 9, 0)] * 50))  # nobody ever came back
+    rng = np.random.default_rng(1)
+    scale = rng.gamma(0.6, 1.0, 4_000)  # q below 1: no mean
+    wild = Histories(*[np.full(4_000, v) for v in (4.0, 1.0, 9.0)], rng.gamma(12.0, 1 / scale) / 4)
+    with pytest.raises(NoFitError, match="infinite"):
+        fit_amounts(wild)
 
 
 def test_tenths_are_even_and_best_first() -> None:

@@ -16,7 +16,6 @@ from analytics.methods.recommenders import (
     alike,
     ease,
     fit,
-    largest,
     neighbours,
     possible,
     quality,
@@ -134,6 +133,11 @@ def test_ease_is_the_inverse_by_its_definition() -> None:
     assert ease(TABLE, 3.0) == pytest.approx(wanted, abs=1e-5)
 
 
+def test_a_table_that_cannot_be_inverted_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="inverted"):
+        ease(TABLE, -100.0)
+
+
 def test_ease_mirrors_every_block(monkeypatch) -> None:
     table = sp.random(60, 23, 0.3, format="csr", random_state=1, dtype=np.float32)
     whole, near = ease(table, 2.0), neighbours(table, 4).toarray()
@@ -235,6 +239,3 @@ def test_items_alike_and_items_shown_most() -> None:
 def test_what_does_not_fit_is_no_candidate() -> None:
     assert possible(100) == KINDS
     assert "ease" not in possible(recommenders.MOST_ITEMS + 1)
-    table = np.array([[3.0, 1.0, 2.0]])
-    assert largest(table, 2).tolist() == [[3, 0, 2]]
-    assert largest(table, 3).tolist() == [[3, 1, 2]]
