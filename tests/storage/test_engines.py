@@ -1,7 +1,5 @@
 """What each engine does beyond compiling: opening, writing, cancelling; and that they agree."""
 
-
-
 import contextlib
 import datetime as dt
 import hashlib

@@ -1,7 +1,5 @@
 """Each portable construct against plain Python, on every engine."""
 
-
-
 import datetime as dt
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The store: what it records, the types it hands out, what it refuses."""
 
-
-
 import datetime as dt
 from typing import Any
 
