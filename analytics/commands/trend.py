@@ -381,10 +381,11 @@ class Told:
         assert self.coming is not None  # noqa: S101 - the caller knows
         n = len(self.coming.values)
         steps = f"{n} {self.step}s" if n > 1 else self.step
-        adds = self.metric.denominator is None and self.metric.numerator.aggregate != "distinct"
+        ratio = self.metric.denominator is not None
+        adds = not ratio and self.metric.numerator.aggregate != "distinct"
         value = float(self.coming.values.sum() if adds else np.nanmean(self.coming.values))
         value = round(value) if self.metric.unit in ("count", "money") else value
-        each = "" if adds else f" per {self.step}"
+        each = "" if adds else " on average" if ratio else f" per {self.step}"
         said = short_words(value, self.metric.unit, currency)
         return f"expect about {said}{each} in the next {steps}"
 

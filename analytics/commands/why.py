@@ -463,15 +463,16 @@ def headline(
         return f"{metric.label}{where} did not move: {now} {in_words(period)} as on {against}."
     verb = "rose" if whole.change > 0 else "fell"
     how = change(read.now, read.before, metric.unit) if metric.unit != "share" else None
-    text = (
-        f"{metric.label}{where} {verb} to {now} {in_words(period)} from {before} {against}"
-        f"{f' ({how})' if how else ''}"
-    )
+    moved_words = f"{verb} to {now} {in_words(period)} from {before} {against}"
+    if now == before:
+        moved_words = f"held at {now} {in_words(period)}, as {against}"
+    text = f"{metric.label}{where} {moved_words}{f' ({how})' if how else ''}"
     samples = [n for n in read.samples[:2] if n]
     if metric.unit == "share" and len(samples) == 2 and whole.is_ratio:
         shares = [min(max(float(v or 0), 0.0), 1.0) for v in (read.now, read.before)]
         if within_chance(shares[0], shares[1], *samples):
-            return f"{text}, no more than chance can do: look for no cause."
+            chance = "" if now == before else ", no more than chance can do: look for no cause"
+            return f"{text}{chance}."
     cause = best.cause
     if cause is None:
         return f"{text}; no single {best.label.lower()} explains it."

@@ -217,6 +217,11 @@ def test_a_change_that_may_be_chance_has_no_cause(shop: Context) -> None:
     )
 
 
+def test_what_reads_the_same_held(shop: Context) -> None:
+    headline = why(shop, "conversion", "2011-11").headline
+    assert headline == "Conversion held at 5.7 % in 2011-11, as the month before."
+
+
 def test_nothing_to_take_apart_by_is_refused(ctx: Context) -> None:
     rows = [
         {"order_id": str(n), "kind": "sale", "amount_cents": 100,
