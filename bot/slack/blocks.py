@@ -564,7 +564,7 @@ def in_words(result: Result, parts: Sequence[Part], currency: str) -> str:
         lines += part_words(part, currency)
     if result.receipt:
         lines.append(safe.value(receipt_line(result.receipt), 400))
-    return safe.fit([line for line in lines if line], MESSAGE_TEXT)
+    return filled(safe.fit([line for line in lines if line], MESSAGE_TEXT))
 
 
 def part_words(part: Part, currency: str) -> list[str]:

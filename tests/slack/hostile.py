@@ -169,7 +169,8 @@ class Findings:
                 if not match or (kind == "sql" and wants_sql):
                     continue
                 # the asker's own words, made harmless, are no leak
-                if letters(match.group(0)) not in letters(asked):
+                own = match.group(1) if kind == "sql" and match.group(1) else match.group(0)
+                if letters(own) not in letters(asked):
                     self.add(kind, asked, text)
 
 

@@ -235,6 +235,10 @@ def test_a_refusal_says_what_to_do() -> None:
     assert_sendable(plain_message("x" * 9_000).payload)
 
 
+def test_words_that_nobody_can_see_are_a_dash() -> None:
+    assert to_message(Result("\x00", "\x08", (Note("\x00"),))).text == "–"
+
+
 # Any result.
 
 HOSTILE = st.sampled_from(
