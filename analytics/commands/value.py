@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, assert_never
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,11 @@ from analytics.methods.lifetime import (
     Histories,
     Lives,
     NoFitError,
+    SameAmounts,
     concentration,
     fit_amounts,
     fit_lives,
+    same_amounts,
 )
 from analytics.period import DAY, Period, between
 from analytics.result import Chart, Column, Figure, Note, Part, Result, Series, Table
@@ -43,6 +45,7 @@ MOST_NAMED = 500
 GROUPS = 10
 
 Floats = NDArray[np.float64]
+AnyAmounts = Amounts | SameAmounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +94,13 @@ class Value(Command):
                 hint="Ask for a longer period, or fewer filters.",
             )
         seen = before(people, period.end)
-        lives, amounts = fit(seen)
+        try:
+            lives, amounts = fit(seen)
+        except NoFitError as error:
+            raise NotEnoughDataError(
+                "People's orders do not tell how long they stay: the model finds no best fit.",
+                hint="Ask for a longer period, or fewer filters.",
+            ) from error
         foreseen = foresee(people, seen, lives, amounts, self.horizon)
         check = checked(people, cut, held_back)
         return self.say(ctx, Forecast(period, foreseen, seen, lives, amounts, check, scope))
@@ -261,19 +270,16 @@ def before(people: pd.DataFrame, end: dt.date, part: str = "") -> Histories:
     )
 
 
-def fit(seen: Histories) -> tuple[Lives, Amounts]:
-    """Both models. Raises NotEnoughDataError where the histories do not tell them."""
+def fit(seen: Histories) -> tuple[Lives, AnyAmounts]:
+    """Both models; without a Gamma-Gamma everybody's mean. Raises NoFitError."""
     try:
         return fit_lives(seen), fit_amounts(seen)
-    except NoFitError as error:
-        raise NotEnoughDataError(
-            "People's orders do not tell how long they stay: the model finds no best fit.",
-            hint="Ask for a longer period, or fewer filters.",
-        ) from error
+    except NoFitError:
+        return fit_lives(seen), same_amounts(seen)
 
 
 def foresee(
-    people: pd.DataFrame, seen: Histories, lives: Lives, amounts: Amounts, days: int
+    people: pd.DataFrame, seen: Histories, lives: Lives, amounts: AnyAmounts, days: int
 ) -> pd.DataFrame:
     """`alive`, `chance` to order, `expected` orders and their `value`, less later returns.
 
@@ -333,7 +339,7 @@ def checked(people: pd.DataFrame, cut: dt.date, days: int) -> Check | None:
         return None
     seen = before(known, cut, "early_")
     try:
-        lives, amounts = fit_lives(seen), fit_amounts(seen)
+        lives, amounts = fit(seen)
     except NoFitError:
         return None
     expected = lives.orders(days / WEEK, seen)
@@ -373,7 +379,7 @@ class Forecast:
     people: pd.DataFrame
     seen: Histories
     lives: Lives
-    amounts: Amounts
+    amounts: AnyAmounts
     check: Check | None
     scope: Scope
 
@@ -506,15 +512,16 @@ def card(found: Forecast, horizon: int, ctx: Context) -> Iterator[Note]:
     if lives.leaving:
         orders_by = f"BG/NBD ({orders_by}, a {lives.a:.3g}, b {lives.b:.3g})"
     else:
-        orders_by = f"NBD ({orders_by}), the limit of BG/NBD where nobody leaves"
+        orders_by = f"NBD ({orders_by}), which is BG/NBD where nobody leaves"
         yield Note(
             "Nobody can be told to have left for good: every silence so far is as long as people's "
             "own pace explains. What differs is how often they order."
         )
-    scale = words(round(amounts.v), "money", ctx.currency)
+    if lives.alike:
+        yield Note("People order at one rate: their paces hardly differ.")
     yield Note(
-        f"Orders by {orders_by}; amounts by Gamma-Gamma (p {amounts.p:.3g}, q {amounts.q:.3g}, "
-        f"v {scale}); both by maximum likelihood, with time in weeks."
+        f"Orders by {orders_by}, amounts by {amounts_words(amounts, ctx.currency)}; both by "
+        "maximum likelihood, with time in weeks."
     )
     again = seen.repeats > 0
     tied = correlation(np.log(seen.repeats[again]), np.log(np.maximum(seen.mean[again], 1)))
@@ -536,6 +543,19 @@ def card(found: Forecast, horizon: int, ctx: Context) -> Iterator[Note]:
             "orders behind it.",
             "warning",
         )
+
+
+def amounts_words(amounts: AnyAmounts, currency: str) -> str:
+    """How amounts were foreseen."""
+    match amounts:
+        case Amounts():
+            scale = words(round(amounts.v), "money", currency)
+            return f"Gamma-Gamma (p {amounts.p:.3g}, q {amounts.q:.3g}, v {scale})"
+        case SameAmounts():
+            mean = words(round(amounts.mean), "money", currency)
+            return f"everybody's mean of {mean} (people differ too little or too wildly for more)"
+        case _:
+            assert_never(amounts)
 
 
 def quality(check: Check | None, currency: str) -> Iterator[Note]:

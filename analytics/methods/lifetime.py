@@ -7,7 +7,7 @@ an order brings varies around each person's own mean, and means vary over people
 and Hardie 2013, "The Gamma-Gamma model of monetary value").
 
 Where nobody can be told to have stopped (the silence of each is what their own rate explains), the
-likelihood rises towards a = 0, which is Ehrenberg's NBD; that is what is fitted then.
+simpler model that has everybody stay is taken: Ehrenberg's NBD.
 
 The likelihoods have analytic gradients. People who are alike are counted once.
 """
@@ -24,9 +24,12 @@ Floats = NDArray[np.float64]
 Gradient = Callable[[Floats], tuple[float, Floats]]
 
 #: Parameters are sought between exp(-BOUND) and exp(BOUND): at an end the data do not tell them.
+#: Only r and alpha may grow without end, together: then everybody orders at one rate.
 BOUND = 9.0
-#: Below this chance to stop after an order, nobody stops.
-NOBODY = 1e-3
+#: By so much the log-likelihood must rise for the two parameters of stopping (Akaike's criterion).
+WORTH_STOPPING = 2.0
+#: From so large an r on, rates differ by a tenth at most (their deviation is their mean / sqrt(r)).
+ONE_RATE = 100.0
 #: The formulas have removable gaps at these parameters; so far away from them the gap is not felt.
 GAP = 1e-6
 
@@ -68,6 +71,11 @@ class Lives:
     a: float
     b: float
     loglik: float
+
+    @property
+    def alike(self) -> bool:
+        """Whether everybody orders at one rate, or nearly."""
+        return self.r >= ONE_RATE
 
     @property
     def leaving(self) -> bool:
@@ -134,17 +142,38 @@ class Amounts:
         return self.p * (self.v + x * m) / (self.p * x + self.q - 1)
 
 
+@dataclass(frozen=True)
+class SameAmounts:
+    """What everybody's orders bring alike, where Gamma-Gamma has no fit; `n` people behind it."""
+
+    mean: float
+    n: int
+
+    def expected(self, people: Histories) -> Floats:
+        """The mean amount of each person's orders."""
+        return np.full(len(people), self.mean)
+
+
+def same_amounts(people: Histories) -> SameAmounts:
+    """The mean amount of all repeat orders. Raises NoFitError where there is none."""
+    kept = people.repeats > 0
+    if not kept.any():
+        raise NoFitError("nobody ordered again")
+    x, m = people.repeats[kept], people.mean[kept]
+    return SameAmounts(float(x @ m / x.sum()), int(kept.sum()))
+
+
 def fit_lives(people: Histories) -> Lives:
-    """BG/NBD by maximum likelihood; NBD where that is its limit. Raises NoFitError for neither."""
+    """BG/NBD by maximum likelihood; NBD where stopping explains too little. Raises NoFitError."""
     rows, weights = distinct(people)
     n = weights.sum()
     try:
         (r, alpha, a, b), value = maximise(lives_likelihood(rows, weights), 4, n)
     except NoFitError:
-        a, b = 0.0, 1.0
-    if a / (a + b) < NOBODY:
-        (r, alpha), value = maximise(stayers_likelihood(rows, weights), 2, n)
-        return Lives(r, alpha, 0.0, 1.0, value)
+        value = -np.inf
+    (r0, alpha0), staying = maximise(stayers_likelihood(rows, weights), 2, n, one_rate=True)
+    if value < staying + WORTH_STOPPING:
+        return Lives(r0, alpha0, 0.0, 1.0, staying)
     return Lives(r, alpha, a, b, value)
 
 
@@ -164,10 +193,14 @@ def fit_amounts(people: Histories) -> Amounts:
     return Amounts(p, q, v * unit, value - len(x) * float(np.log(unit)), len(x))
 
 
-def maximise(likelihood: Gradient, size: int, n: float) -> tuple[tuple[float, ...], float]:
+def maximise(
+    likelihood: Gradient, size: int, n: float, *, one_rate: bool = False
+) -> tuple[tuple[float, ...], float]:
     """Parameters above zero that maximise a likelihood of their logarithms; and its value.
 
     The optimiser sees the mean over `n` people, so that its tolerances mean the same everywhere.
+    With `one_rate` the first two are r and alpha, which may grow together without end. Raises
+    NoFitError where there is no maximum inside.
     """
 
     def loss(logs: Floats) -> tuple[float, Floats]:
@@ -182,7 +215,10 @@ def maximise(likelihood: Gradient, size: int, n: float) -> tuple[tuple[float, ..
         bounds=[(-BOUND, BOUND)] * size,
         options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-8},
     )
-    if not np.isfinite(best.fun) or np.any(np.abs(best.x) > BOUND - 1e-6):
+    ends = np.abs(best.x) > BOUND - 1e-6
+    if one_rate and best.x[0] >= np.log(ONE_RATE):
+        ends[:2] = False
+    if not np.isfinite(best.fun) or ends.any():
         raise NoFitError("the likelihood has no inner maximum")
     return tuple(float(p) for p in np.exp(best.x)), float(-best.fun * n)
 

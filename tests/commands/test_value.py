@@ -28,6 +28,7 @@ from storage.store import Store
 from tests.conftest import fill
 
 TODAY = dt.date(2026, 10, 10)
+FIRST = dt.date(2025, 11, 1)
 ALL_TIME = parse_period("all time", TODAY)
 
 
@@ -219,13 +220,29 @@ def test_where_the_model_has_no_fit_there_is_no_answer(rows, monkeypatch) -> Non
 
     ctx = duck(rows)
     _, people = history_of(ctx)
-    monkeypatch.setattr(value, "fit_amounts", nothing)
+    monkeypatch.setattr(value, "fit_lives", nothing)
     people["early_orders"] = people["orders"]
     people["early_last_day"] = people["last_day"]
     people["early_amount"] = people["amount"]
     assert checked(people, TODAY, 30) is None
     with pytest.raises(NotEnoughDataError, match="do not tell how long they stay"):
         ask(ctx)
+    ctx.store.close()
+
+
+def test_a_shop_of_one_price_and_pace_is_foreseen_too() -> None:
+    rows = [
+        order(f"p{i:03}", f"{FIRST + dt.timedelta(days=d)} 12:00", 999)
+        for i in range(250)
+        for d in range(i % 30, 330, 30)
+    ]
+    ctx = duck(rows)
+    result = ask(ctx, horizon=60)
+    figures = {f.label: f.value for f in parts(result, Figure)}
+    assert figures["Expected orders"] == pytest.approx(477, rel=0.02)
+    assert figures["Expected value"] == pytest.approx(477 * 999, rel=0.02)
+    assert "order at one rate" in notes(result)
+    assert "everybody's mean of €9.99" in notes(result)
     ctx.store.close()
 
 

@@ -18,6 +18,7 @@ from analytics.methods.lifetime import (
     fit_amounts,
     fit_lives,
     lives_likelihood,
+    same_amounts,
     stayers_likelihood,
 )
 from tests.data import shared
@@ -133,6 +134,22 @@ def test_where_nobody_leaves_the_model_is_the_nbd() -> None:
     assert lives.orders(10, one)[0] == pytest.approx(10 * rate)
     none = ((lives.alpha + 20) / (lives.alpha + 30)) ** (lives.r + 3)
     assert lives.chance(10, one)[0] == pytest.approx(1 - none)
+
+
+def test_people_of_one_rate_are_fitted_as_such() -> None:
+    rng = np.random.default_rng(8)
+    age = rng.uniform(20, 60, 3_000)
+    repeats = np.floor(age / 4.0)  # as regular as a subscription
+    seen = Histories(repeats, repeats * 4.0, age, np.full(3_000, 9.99))
+    lives = fit_lives(seen)
+    assert lives.alike
+    one = people((5, 20, 21, 0))
+    assert lives.orders(8, one)[0] == pytest.approx(2, rel=0.1)
+    assert same_amounts(seen).expected(one).tolist() == pytest.approx([9.99])
+    with pytest.raises(NoFitError):
+        fit_amounts(seen)  # q has no end: amounts do not differ
+    with pytest.raises(NoFitError):
+        same_amounts(people((0, 0, 9, 0)))
 
 
 def test_expectations_are_smooth_where_the_formula_has_gaps() -> None:
