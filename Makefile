@@ -7,7 +7,7 @@ SHORT ?= 1
 export OMP_WAIT_POLICY := PASSIVE
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check bench validity pictures docs serve e2e clean
+.PHONY: help setup demo test check bench validity pictures docs serve e2e abuse clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -55,6 +55,11 @@ serve: setup ## run the Slack bot
 e2e: setup ## the Slack bot against an emulator (needs npm)
 	cd tests/e2e && npm ci --no-audit --no-fund --silent
 	$(PY) -m pytest -q -m e2e tests/e2e
+
+abuse: setup ## the Slack bot's hard tests in full (needs npm)
+	cd tests/e2e && npm ci --no-audit --no-fund --silent
+	DAYBREAK_ROUNDS=5 $(PY) -m pytest -q -m e2e tests/e2e/test_durable.py tests/e2e/test_abuse.py
+	$(PY) -m tests.slack.hostile 10000
 
 clean: ## remove what was made here, data too
 	rm -rf $(VENV) .daybreak .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 #: Money is in minor units (cents); a share is 0..1; points are differences of two shares, as a
-#: share; `change` is relative (0.12 is 12 % more); `times` is a ratio such as lift; an instant is naive UTC, a date is local.
+#: share; `change` is relative (0.12 is 12 % more); `times` is a ratio such as lift; an instant is
+#: naive UTC, a date is local.
 Unit = Literal[
     "text",
     "count",

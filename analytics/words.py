@@ -4,6 +4,7 @@ Values and units are those of `result.py`. Unknown is the word "unknown", never 
 """
 
 import datetime as dt
+import math
 from typing import assert_never
 
 from analytics.result import Number, Unit, Value
@@ -141,6 +142,8 @@ def change(now: Number, before: Number, unit: Unit) -> str | None:
     if before <= 0:
         return None if now != before else "±0 %"
     relative = (now - before) / before * 100
+    if not math.isfinite(relative):  # before was next to nothing
+        return None
     if relative >= 1000:
         return f"×{decimal_words(round(now / before, 1))}"
     return f"{_plus(_trimmed(relative, 0 if abs(relative) >= 9.95 else 1))} %"

@@ -14,11 +14,12 @@ FORMULA_STARTS = "=+-@|\t\r"
 
 @dataclass(frozen=True)
 class Sheet:
-    """One CSV file: a name without ending, a header and rows of plain values."""
+    """One CSV file: a name without ending, a header and rows of plain values; its table's title."""
 
     name: str
     header: tuple[str, ...]
     rows: tuple[tuple[str | int | float, ...], ...]
+    title: str = ""
 
     @property
     def content(self) -> bytes:
@@ -48,7 +49,7 @@ def table_sheet(table: Table, currency: str) -> Sheet:
         tuple(cell(v, c.unit, currency) for c, v in zip(table.columns, row, strict=True))
         for row in table.rows
     )
-    return Sheet(file_name(table.title), header, rows)
+    return Sheet(file_name(table.title), header, rows, table.title)
 
 
 def figure_sheet(figures: list[Figure], currency: str) -> Sheet:

@@ -52,9 +52,12 @@ JsonObject = dict[str, Any]
 Rung = Literal["native", "simple", "text"]
 
 FOLLOW_UPS = 5
-CELL_CHARACTERS = 80
-GRID_COLUMNS = 8
+CELL_CHARACTERS = 200
+#: Aligned text wraps beyond this width, and is then no table any more.
+GRID_WIDTH = 76
 GRID_CELL = 28
+#: The most characters of a button that a phone shows whole.
+BUTTON_LABEL = 40
 ROWS_IN_WORDS = 5
 PAGE = 20
 #: The blocks of title, question, headline, buttons and receipt, beside those of the parts.
@@ -190,7 +193,7 @@ def foot(result: Result) -> list[JsonObject]:
     """Follow-up questions, what can be done with the answer, and its receipt."""
     blocks: list[JsonObject] = []
     asks = [
-        button(f"{ASK}_{i}", question, question)
+        button(f"{ASK}_{i}", safe.cut(question, BUTTON_LABEL), question)
         for i, question in enumerate(follow_ups(result)[:FOLLOW_UPS])
     ]
     if asks:
@@ -285,7 +288,7 @@ class Drawing:
             case Figure():
                 return self.figures([part])
             case Note():
-                return [context(part.text)]
+                return [rich(part.text) if "`" in part.text else context(part.text)]
             case _:
                 assert_never(part)
 
@@ -311,12 +314,23 @@ class Drawing:
             if rows:
                 self._note_cut(table, rows, TABLE_COLUMNS)
                 return [data_table(table, rows, self.currency)]
+        return self.grid(table)
+
+    def grid(self, table: Table) -> list[JsonObject]:
+        """A table as aligned text where it is narrow, else as a line of words for each row."""
         rows = min(self.rows, len(table.rows))
-        grid = grid_text(table, rows, self.currency)
+        if wordy(table, rows, self.currency):
+            lines = [row_words(table, row, self.currency) for row in table.rows[:rows]]
+            while len(lines) > 1 and sum(map(len, lines)) > SECTION_TEXT:
+                lines.pop()
+            self._note_cut(table, len(lines), len(table.columns))
+            return [rich(caption(table, len(lines)), bold=True), rich_list(lines)]
+        columns = narrow_columns(table, rows, self.currency)
+        grid = grid_text(table, rows, columns, self.currency)
         while rows > 1 and len(grid) > SECTION_TEXT:
             rows -= 1
-            grid = grid_text(table, rows, self.currency)
-        self._note_cut(table, rows, GRID_COLUMNS)
+            grid = grid_text(table, rows, columns, self.currency)
+        self._note_cut(table, rows, columns)
         return [
             rich(caption(table, rows), bold=True),
             {
@@ -342,7 +356,7 @@ class Drawing:
                 self.charts += 1
                 return [native]
         self.as_picture.append(chart)
-        return [context(f"As a picture: {alt_text(chart, self.currency, 600)}")]
+        return [context(f"In the thread: {chart.title}")]
 
     def files(self, parts: Sequence[Part], receipt: Receipt | None) -> list[File]:
         """The charts that are not in the message, as pictures."""
@@ -361,7 +375,7 @@ class Drawing:
 
 
 def figure_field(figure: Figure, currency: str) -> str:
-    """`*Orders*`, then `1,234`, then `▲ up 12 % from 1,102`."""
+    """`*Orders* 1,234`, then `▲ up 12 % from 1,102`."""
     lines = [filled(safe.value(words(figure.value, figure.unit, currency), 200))]
     change = figure_change(figure, currency)
     if change:
@@ -439,18 +453,68 @@ def cells_length(table: Table, rows: int, currency: str) -> int:
     return sum(len(cell["text"]) for row in block["rows"] for cell in row)
 
 
-def grid_text(table: Table, rows: int, currency: str) -> str:
-    """A table as aligned text."""
-    columns = table.columns[:GRID_COLUMNS]
+def cell_texts(table: Table, row: Sequence[Value], currency: str) -> list[str]:
+    """A row's cells as they are read."""
+    cells = zip(table.columns, row, strict=True)
+    return [filled(safe.shown(cell_words(v, c, currency))) for c, v in cells]
+
+
+def wordy(table: Table, rows: int, currency: str) -> bool:
+    """Whether a cell is a text too long to stand in a column."""
+    return any(
+        len(text) > GRID_CELL
+        for row in table.rows[:rows]
+        for text in cell_texts(table, row, currency)[1:]
+    )
+
+
+def row_words(table: Table, row: Sequence[Value], currency: str) -> str:
+    """`Champions: orders 5, net spend £1,841.02`."""
+    first, *rest = cell_texts(table, row, currency)
+    said = [
+        f"{safe.shown(c.label)} {text}"
+        for c, text in zip(table.columns[1:], rest, strict=True)
+        if text != UNKNOWN_CELL
+    ]
+    return f"{first}: {', '.join(said)}" if said else first
+
+
+def rich_list(lines: Sequence[str]) -> JsonObject:
+    """A list with bullets."""
+    items = [{"type": "rich_text_section", "elements": inline(line, False)} for line in lines]
+    bullets = {"type": "rich_text_list", "style": "bullet", "elements": items}
+    return {"type": "rich_text", "elements": [bullets]}
+
+
+def grid_widths(table: Table, rows: int, currency: str) -> list[int]:
+    """How wide each column of aligned text is."""
+    lines = [[safe.shown(c.label) for c in table.columns]]
+    lines += [cell_texts(table, row, currency) for row in table.rows[:rows]]
+    return [
+        max(len(safe.cut(line[i], GRID_CELL)) for line in lines) for i in range(len(table.columns))
+    ]
+
+
+def narrow_columns(table: Table, rows: int, currency: str) -> int:
+    """How many of the first columns do not wrap; at least one."""
+    used, columns = -2, 0
+    for width in grid_widths(table, rows, currency):
+        used += 2 + width
+        if used > GRID_WIDTH and columns:
+            break
+        columns += 1
+    return columns
+
+
+def grid_text(table: Table, rows: int, count: int, currency: str) -> str:
+    """The first `count` columns of a table as aligned text."""
+    columns = table.columns[:count]
     lines = [[safe.cut(safe.shown(c.label), GRID_CELL) for c in columns]]
     lines += [
-        [
-            safe.cut(filled(safe.shown(cell_words(v, c, currency))), GRID_CELL)
-            for c, v in zip(columns, row, strict=False)
-        ]
+        [safe.cut(text, GRID_CELL) for text in cell_texts(table, row, currency)[:count]]
         for row in table.rows[:rows]
     ]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    widths = grid_widths(table, rows, currency)[:count]
     align: list[Callable[[str, int], str]] = [
         str.rjust if is_numeric(c) else str.ljust for c in columns
     ]
@@ -549,7 +613,7 @@ def unique_names(found: Sequence[Sheet]) -> list[Sheet]:
 
 def sheet_file(sheet: Sheet, title: str) -> File:
     """A sheet as a CSV file."""
-    said = f"{safe.shown(title)}: {sheet.name}, {counted(len(sheet.rows), 'row')}"
+    said = f"{safe.shown(sheet.title or title)}, {counted(len(sheet.rows), 'row')}"
     return File(f"{sheet.name}.csv", sheet.content, safe.cut(said, 200))
 
 

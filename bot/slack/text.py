@@ -99,7 +99,7 @@ def cut_mrkdwn(text: str, most: int) -> str:
 
 def field(label: str, text: str) -> str:
     """A labelled mrkdwn text for a section's fields; `text` is mrkdwn, `label` a value."""
-    return cut_mrkdwn(f"*{value(label)}*\n{text}", FIELD_TEXT)
+    return cut_mrkdwn(f"*{value(label)}*  {text}", FIELD_TEXT)
 
 
 def fit(lines: list[str], most: int) -> str:

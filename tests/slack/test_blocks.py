@@ -92,7 +92,7 @@ def test_an_answer_reads_from_title_to_receipt() -> None:
     assert "Simulated in this answer: web sessions." in rendered(message.blocks[3])
     assert message.blocks[4]["text"]["text"] == "*Growth*"
     field = message.blocks[4]["fields"][0]["text"]
-    assert field == "*Orders*\n1,234\n▲ up 12 % from 1,102"
+    assert field == "*Orders*  1,234\n▲ up 12 % from 1,102"
 
 
 def test_a_table_says_how_much_of_it_is_shown_and_its_file_has_all() -> None:
@@ -113,6 +113,31 @@ def test_a_second_table_is_aligned_text_for_slack_takes_one() -> None:
     assert block_types(message).count("data_table") == 1
     grid = message.blocks[6]["elements"][0]["elements"][0]["text"]
     assert grid.splitlines() == ["Country  Orders", "France       12", "Italy         –"]
+
+
+def test_a_table_too_wide_for_a_line_keeps_the_columns_that_fit_and_its_file_has_all() -> None:
+    columns = tuple(Column(f"c{i}", f"Column number {i}", "count") for i in range(9))
+    wide = Table("Wide", columns, (tuple(range(9)),))
+    message = to_message(result(SALES, wide))
+    grid = message.blocks[6]["elements"][0]["elements"][0]["text"]
+    assert max(map(len, grid.splitlines())) <= 76
+    assert "Column number 3" in grid
+    assert "Column number 8" not in grid
+    assert "wide.csv" in [f.name for f in message.files]
+
+
+def test_a_table_of_long_texts_is_a_list() -> None:
+    rules = Table(
+        "How to tell them",
+        (Column("s", "Segment"), Column("how", "mostly"), Column("share", "of it", "share")),
+        (("Champions", "orders from 3, net spend from £876", 0.766), ("Others", None, None)),
+    )
+    bullets = to_message(result(SALES, rules)).blocks[6]["elements"][0]
+    said = [item["elements"][0]["text"] for item in bullets["elements"]]
+    assert said == [
+        "Champions: mostly orders from 3, net spend from £876, of it 76.6 %",
+        "Others",
+    ]
 
 
 def test_simpler_rungs_use_no_block_of_slacks_own() -> None:

@@ -126,7 +126,7 @@ def test_cut_mrkdwn_is_well_formed(parts: list[str], most: int) -> None:
 def test_a_field_goes_into_a_section() -> None:
     block = {"type": "section", "fields": [{"type": "mrkdwn", "text": field("<b>", "x" * 3_000)}]}
     assert_sendable({"text": "t", "blocks": [block]})
-    assert field("A&B", "12") == "*A&amp;B*\n12"
+    assert field("A&B", "12") == "*A&amp;B*  12"
 
 
 def test_whole_lines_are_kept_and_the_rest_is_counted() -> None:
