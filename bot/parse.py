@@ -26,6 +26,7 @@ field each, so that a choice can be said alone.
 
 import dataclasses
 import datetime as dt
+import functools
 import re
 import types
 import typing
@@ -177,6 +178,7 @@ def without_punctuation(token: Token) -> Token:
     return Token(token.text[:end], token.quoted[:end]).stripped()
 
 
+@functools.lru_cache(maxsize=4096)
 def fold(word: str) -> str:
     """A word of ours in one spelling: no case, hyphens or plural."""
     word = re.sub(r"[-_\s]", "", word.casefold())

@@ -152,6 +152,21 @@ class Engine(ABC):
     def close(self) -> None:
         """Give back the file, connections and threads."""
 
+    @property
+    def writes(self) -> int | None:
+        """How many transactions have changed the data; None where others may change them too."""
+        return None
+
+    @functools.cached_property
+    def facts(self) -> Any:
+        """What is known of the data as a whole, by name and number of writes."""
+        return sa.util.LRUCache(20)
+
+    @functools.cached_property
+    def tables_of_sql(self) -> Any:
+        """Our tables that a text reads, of the last texts."""
+        return sa.util.LRUCache(500)
+
     @functools.cached_property
     def _compiled(self) -> Any:
         """Texts of the queries that were compiled last, by their shape."""
@@ -358,6 +373,12 @@ class DuckEngine(Engine):
                 detail=text,
             ) from error
         self._writing = threading.Lock()
+        self._writes = 0
+
+    @property
+    def writes(self) -> int:
+        """Nobody else can write: the file is ours."""
+        return self._writes
 
     @property
     def version(self) -> str:
@@ -398,6 +419,7 @@ class DuckEngine(Engine):
             try:
                 yield DuckWriter(self, cursor)
                 cursor.execute("COMMIT")
+                self._writes += 1
             except BaseException:
                 with contextlib.suppress(duckdb.Error):
                     cursor.execute("ROLLBACK")

@@ -1,11 +1,13 @@
 """The store: the only door to the analytic data. Every read is recorded for the receipt."""
 
 import datetime as dt
+import itertools
+import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +22,8 @@ from storage.engines import (
 )
 from storage.schema import ENTITIES, events, metadata, orders, ratings, sources
 from storage.sql import icount
+
+Answer = TypeVar("Answer")
 
 Select = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]]
 
@@ -97,7 +101,9 @@ class Store:
             table = self.engine.fetch(sql, values, self._running)
         table = conform(table, statement)
         self.reads.append(Read(sql, values, table.num_rows, time.monotonic() - started))
-        self.tables_read |= tables_of(statement)
+        if sql not in self.engine.tables_of_sql:
+            self.engine.tables_of_sql[sql] = frozenset(tables_of(statement))
+        self.tables_read |= self.engine.tables_of_sql[sql]
         return table
 
     def frame(self, statement: Select) -> pd.DataFrame:
@@ -128,8 +134,12 @@ class Store:
             sa.select(sa.func.max(column).label("at"))
             for column in (orders.c.ordered_at, events.c.at, ratings.c.at)
         ]
-        found = self._aside().arrow(sa.union_all(*latest))
-        return max((at for at in found.column(0).to_pylist() if at is not None), default=None)
+
+        def ask() -> dt.datetime | None:
+            found = self._aside().column(sa.union_all(*latest))
+            return max((at for at in found if at is not None), default=None)
+
+        return self._remembered("data through", ask)
 
     def counts(self) -> dict[str, int]:
         """Rows per entity, in the order of `ENTITIES`."""
@@ -142,28 +152,31 @@ class Store:
 
     def sources(self, tables: set[str] | None = None) -> list[Source]:
         """Where the rows of `tables` (default: of all) came from, largest first."""
-        found = self._aside().rows(
-            sa.select(
-                sources.c.source,
-                sources.c.entity,
-                sources.c.description,
-                sources.c.attribution,
-                sources.c.simulated,
-                sources.c.rows,
-            ).order_by(sources.c.rows.desc(), sources.c.source, sources.c.entity)
+        columns = (
+            sources.c.source.label("name"),
+            sources.c.entity,
+            sources.c.description,
+            sources.c.attribution,
+            sources.c.simulated,
+            sources.c.rows,
         )
-        return [
-            Source(
-                r["source"],
-                r["entity"],
-                r["description"],
-                r["attribution"],
-                r["simulated"],
-                r["rows"],
-            )
-            for r in found
-            if tables is None or r["entity"] in tables
-        ]
+        chosen = sa.select(*columns).order_by(
+            sources.c.rows.desc(), sources.c.source, sources.c.entity
+        )
+        found = self._remembered(
+            "sources", lambda: [Source(**row) for row in self._aside().rows(chosen)]
+        )
+        return [s for s in found if tables is None or s.entity in tables]
+
+    def _remembered(self, what: str, ask: Callable[[], Answer]) -> Answer:
+        """A fact about all the data: asked once until they change, where nobody else writes."""
+        writes = self.engine.writes
+        if writes is None:
+            return ask()
+        facts = self.engine.facts
+        if (what, writes) not in facts:  # a write while we ask goes under the next number
+            facts[what, writes] = ask()
+        return facts[what, writes]  # type: ignore[no-any-return]
 
     def _aside(self) -> "Store":
         """Reads that belong to the question, but not to its record."""
@@ -175,26 +188,69 @@ class Store:
         return _TimeLimit(self._running, self._deadline)
 
 
+class _Watch(threading.Thread):
+    """One thread that cancels what runs past its deadline; a timer thread a read would cost more
+    than many a read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="daybreak-deadlines", daemon=True)
+        self._changed = threading.Condition()
+        self._due: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._numbers = itertools.count()
+        self._wakes_at = math.inf
+
+    def add(self, deadline: float, cancel: Callable[[], None]) -> int:
+        """Call `cancel` at the deadline, unless `drop(number)` comes before."""
+        with self._changed:
+            number = next(self._numbers)
+            self._due[number] = (deadline, cancel)
+            if not self.is_alive():
+                self.start()
+            elif deadline < self._wakes_at:
+                self._changed.notify()
+            return number
+
+    def drop(self, number: int) -> None:
+        """It ended in time."""
+        with self._changed:
+            self._due.pop(number, None)
+
+    def run(self) -> None:
+        """Sleep until the next deadline."""
+        while True:
+            with self._changed:
+                self._wakes_at = min((at for at, _ in self._due.values()), default=math.inf)
+                left = self._wakes_at - time.monotonic()
+                if left > 0:
+                    self._changed.wait(None if math.isinf(left) else left)
+                now = time.monotonic()
+                late = [n for n, (at, _) in self._due.items() if at <= now]
+                cancels = [self._due.pop(n)[1] for n in late]
+            for cancel in cancels:
+                cancel()
+
+
+WATCH = _Watch()
+
+
 class _TimeLimit:
     """Cancels a running read at the deadline, and says that it was the time."""
 
     def __init__(self, running: Running, deadline: float | None) -> None:
+        self._running = running
         self._deadline = deadline
-        self._timer: threading.Timer | None = None
-        if deadline is not None:
-            left = max(deadline - time.monotonic(), 0.0)
-            self._timer = threading.Timer(left, running.cancel)
-            self._timer.daemon = True
+        self._number = -1
 
     def __enter__(self) -> None:
-        if self._timer:
-            self._timer.start()
+        if self._deadline is not None:
+            self._number = WATCH.add(self._deadline, self._running.cancel)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self._timer:
-            self._timer.cancel()
-        late = self._deadline is not None and time.monotonic() >= self._deadline
-        if late and isinstance(error, QueryCancelledError):
+        if self._deadline is None:
+            return
+        WATCH.drop(self._number)
+        if time.monotonic() >= self._deadline and isinstance(error, QueryCancelledError):
             raise QueryCancelledError(
                 "The question took longer than the time limit.",
                 hint="Ask for a shorter period, or raise limits.seconds in config.yaml.",

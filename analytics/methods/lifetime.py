@@ -154,6 +154,10 @@ class SameAmounts:
         return np.full(len(people), self.mean)
 
 
+#: Mean amounts within this part of their mean are one amount.
+SAME_AMOUNT = 1e-6
+
+
 def same_amounts(people: Histories) -> SameAmounts:
     """The mean amount of all repeat orders. Raises NoFitError where there is none."""
     kept = people.repeats > 0
@@ -186,6 +190,8 @@ def fit_amounts(people: Histories) -> Amounts:
     x, m = people.repeats[kept], people.mean[kept]
     if not len(x):
         raise NoFitError("nobody ordered again")
+    if np.ptp(m) <= SAME_AMOUNT * m.mean():  # p and q grow together without end
+        raise NoFitError("all orders bring the same")
     unit = float(np.exp(np.mean(np.log(m))))  # amounts near 1: cents and pounds fit alike
     (p, q, v), value = maximise(amounts_likelihood(x, m / unit), 3, len(x))
     if q <= 1 + GAP:
