@@ -8,7 +8,7 @@ data is shown and never acts: it goes into plain text, cells and rich text, or t
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal, assert_never
 
@@ -607,7 +607,7 @@ def unique_names(found: Sequence[Sheet]) -> list[Sheet]:
         taken[sheet.name] = taken.get(sheet.name, 0) + 1
         again = taken[sheet.name]
         name = sheet.name if again == 1 else f"{sheet.name}-{again}"
-        renamed.append(Sheet(name, sheet.header, sheet.rows))
+        renamed.append(replace(sheet, name=name))
     return renamed
 
 
