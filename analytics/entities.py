@@ -204,6 +204,18 @@ def order_line_rows(scope: Scope) -> Rows:
     )
 
 
+def product_ranges(scope: Scope) -> sa.Subquery:
+    """Per person: how many different products were ordered."""
+    lines = rows_of("order_lines", scope)
+    products = sa.cast(sa.func.count(sa.distinct(lines.c.item_id)), sa.BigInteger)
+    return (
+        sa.select(lines.c.person_id, products.label("products"))
+        .where(lines.c.person_id.is_not(None), lines.c.kind == "sale", lines.c.is_product == 1)
+        .group_by(lines.c.person_id)
+        .subquery("ranges")
+    )
+
+
 def buyer_rows(scope: Scope) -> Rows:
     """One row per person and window in which the person ordered (and slice).
 

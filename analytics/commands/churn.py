@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analytics.catalog import ENTITY
 from analytics.command import Command, Context, says
-from analytics.entities import CART_EVENT, rows_of
+from analytics.entities import CART_EVENT, product_ranges, rows_of
 from analytics.errors import NotEnoughDataError, UserError
 from analytics.measure import Span, spans_of
 from analytics.methods.portraits.clustering import one_thread
@@ -388,18 +388,6 @@ def bought_before(scope: Scope, cut: dt.date, active: int, days: int) -> sa.Subq
 def total(condition: Sql, value: Any) -> Sql:
     """The sum where a condition holds."""
     return isum(sa.case((condition, value), else_=0))  # type: ignore[no-any-return]
-
-
-def product_ranges(scope: Scope) -> sa.Subquery:
-    """Per person: how many different products were ordered."""
-    lines = rows_of("order_lines", scope)
-    products = sa.cast(sa.func.count(sa.distinct(lines.c.item_id)), sa.BigInteger)
-    return (
-        sa.select(lines.c.person_id, products.label("products"))
-        .where(lines.c.person_id.is_not(None), lines.c.kind == "sale", lines.c.is_product == 1)
-        .group_by(lines.c.person_id)
-        .subquery("ranges")
-    )
 
 
 def visit_habits(scope: Scope, bought: sa.Subquery, cut: dt.date, days: int) -> sa.Subquery | None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from analytics.catalog import ENTITY
 from analytics.command import Command, Context, says
-from analytics.entities import rows_of
+from analytics.entities import product_ranges, rows_of
 from analytics.errors import NotEnoughDataError, TooLargeError, UserError
 from analytics.methods.portraits.clustering import (
     CLEAR,
@@ -224,18 +224,6 @@ def purchases(scope: Scope) -> sa.Subquery:
         .where(rows.c.person_id.is_not(None))
         .group_by(rows.c.person_id)
         .subquery("bought")
-    )
-
-
-def product_ranges(scope: Scope) -> sa.Subquery:
-    """Per person: how many different products were ordered."""
-    lines = rows_of("order_lines", scope)
-    products = sa.cast(sa.func.count(sa.distinct(lines.c.item_id)), sa.BigInteger)
-    return (
-        sa.select(lines.c.person_id, products.label("products"))
-        .where(lines.c.person_id.is_not(None), lines.c.kind == "sale", lines.c.is_product == 1)
-        .group_by(lines.c.person_id)
-        .subquery("ranges")
     )
 
 
