@@ -91,7 +91,7 @@ def spans_of(store: Store, zone: ZoneInfo, tables: Sequence[str] = ()) -> Spans:
     ]
     found = {
         r["name"]: Span(local_date(r["first_at"], zone), local_date(r["last_at"], zone))
-        for r in store.rows(sa.union_all(*parts))
+        for r in store.known(sa.union_all(*parts))
         if r["first_at"] is not None
     }
     if "people" in found:  # nobody new for a while is a fact, not an end of the data

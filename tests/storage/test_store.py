@@ -309,3 +309,20 @@ def test_reads_beside_the_record_stop_with_the_question(store: Store) -> None:
     asked.cancel()
     with pytest.raises(QueryCancelledError):
         asked.data_through()
+
+
+def test_a_known_fact_is_recorded_each_time_and_asked_again_after_a_write(store: Store) -> None:
+    latest = sa.select(sa.func.max(orders.c.amount_cents).label("most"))
+    order = {"order_id": "1", "ordered_at": dt.datetime(2026, 1, 1), "kind": "sale"}
+    fill(store, orders=[order | {"amount_cents": 5}])
+    for _ in range(2):
+        asked = store.fork()
+        assert asked.known(latest) == [{"most": 5}]
+        assert [r.rows for r in asked.reads] == [1]
+        assert asked.tables_read == {"orders"}
+    fill(store, orders=[order | {"order_id": "2", "amount_cents": 9}])
+    assert store.fork().known(latest) == [{"most": 9}]
+    assert store.data_through() == dt.datetime(2026, 1, 1)
+    fill(store, orders=[order | {"order_id": "3", "amount_cents": 1,
+                                 "ordered_at": dt.datetime(2026, 2, 1)}])  # fmt: skip
+    assert store.data_through() == dt.datetime(2026, 2, 1)
