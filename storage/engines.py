@@ -33,6 +33,7 @@ from sqlalchemy.sql.base import Executable
 
 from storage.schema import EPOCH, Instant, instant_us, metadata
 from storage.sql import DuckDialect
+from storage.sqlite import write_ahead
 
 Statement = Executable | sa.ClauseElement
 
@@ -540,7 +541,7 @@ class SqliteEngine(Engine):
         connection = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, timeout=30
         )
-        connection.execute("PRAGMA journal_mode=WAL")
+        write_ahead(connection)
         connection.execute("PRAGMA cache_size=-200000")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.create_function("local_day", 2, sqlite_local_day, deterministic=True)

@@ -30,6 +30,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from storage.sqlite import write_ahead
+
 metadata = sa.MetaData()
 
 #: Named for us: the database may hold someone else's `alembic_version`.
@@ -366,7 +368,8 @@ def _sqlite_engine(path: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _: object) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        write_ahead(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

@@ -12,12 +12,17 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from analytics.command import Context
 from storage.engines import arrow_type
 from storage.schema import metadata
 from storage.store import Store
 from tests.shop import shop_context, shop_file
+
+# The same examples in every run: a failure is a change of ours, not a draw.
+settings.register_profile("daybreak", derandomize=True, deadline=None)
+settings.load_profile("daybreak")
 
 ENGINES = ("duckdb", "sqlite", "postgresql")
 
