@@ -34,6 +34,8 @@ log = logging.getLogger("daybreak.slack")
 FINISH_WITHIN_S = 12.0
 SEND_WITHIN_S = 3.0
 SEEN_FOR_S = 24 * 3600.0
+#: The audit keeps who asked what kind of question so long; its text goes earlier, by the settings.
+AUDIT_DAYS = 730
 HOUSEKEEPING_EVERY_S = 3600
 FRESHNESS_EVERY_S = 300
 KEEP_ALIVE_S = 5
@@ -295,12 +297,15 @@ def ticker(bot: Bot) -> BackgroundScheduler:
 
 
 def housekeeping(bot: Bot) -> tuple[int, int]:
-    """Forget old requests, what was answered, and the texts of old questions; requests, texts."""
+    """Forget old requests, answers, texts of questions, and the oldest audit; requests, texts."""
     try:
         purge_jobs(bot.state, older_than_seconds=SEEN_FOR_S)
         Outbox(bot.state).purge(older_than_seconds=SEEN_FOR_S)
         seen = bot.state.purge_seen(older_than_seconds=SEEN_FOR_S)
         texts = bot.state.forget_texts(older_than_days=bot.settings.state.keep_questions_days)
+        bot.state.purge_questions(
+            older_than_days=max(AUDIT_DAYS, bot.settings.state.keep_questions_days)
+        )
     except StateError as error:
         log.exception("housekeeping_failed", extra={"detail": error.detail})
         return 0, 0

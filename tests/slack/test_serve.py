@@ -57,6 +57,17 @@ def test_secrets_are_taken_out_of_log_lines() -> None:
     assert record.getMessage() == "token [removed] to [removed]"
 
 
+def test_housekeeping_lets_go_of_the_audit_after_two_years(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[float] = []
+    monkeypatch.setattr(
+        bot.state, "purge_questions", lambda *, older_than_days: kept.append(older_than_days)
+    )
+    housekeeping(bot)
+    assert kept == [730]
+
+
 def test_housekeeping_forgets(bot: Bot) -> None:
     bot.state.first_time("a key")
     assert housekeeping(bot) == (0, 0)
