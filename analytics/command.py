@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.catalog import Catalog
 from analytics.result import Result
+from storage.state import State
 from storage.store import Store
 
 #: A text of the unit `metric` is the name of one, in the catalogue's spelling.
@@ -69,17 +70,22 @@ def says(
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks, and where: the terminal's user may do everything."""
+    """Who asks, and where: the terminal's user may do everything.
+
+    `name` is the surface's own id of the person, `channel` of the place; empty: no place.
+    """
 
     name: str = "terminal"
     may_see_people: bool = True
+    channel: str = ""
 
 
 @dataclass(frozen=True)
 class Context:
     """All that an answer may depend on besides the question itself.
 
-    `now` is aware UTC; `currency` is an ISO 4217 code; `tell(text)` shows progress.
+    `now` is aware UTC; `currency` is an ISO 4217 code; `tell(text)` shows progress. `state` is the
+    bot's memory: None where an answer is made without one, as in a library.
     """
 
     store: Store
@@ -89,6 +95,7 @@ class Context:
     catalog: Catalog = Catalog()  # noqa: RUF009 - frozen
     asker: Asker = Asker()
     tell: Callable[[str], None] = lambda _: None
+    state: State | None = None
 
     @property
     def today(self) -> dt.date:
@@ -105,12 +112,19 @@ class Command(ABC):
 
     Subclasses are frozen, keyword-only dataclasses in a file of their own. Equal values are equal
     questions, and the same context gives the same result. `examples` run on the demo store.
-    `aliases` are other words for the verb; `group` orders the help.
+    `aliases` are other words for the verb; `group` orders the help; `writes` marks commands that
+    change what the bot keeps or does.
     """
 
     examples: ClassVar[tuple[str, ...]]
     aliases: ClassVar[tuple[str, ...]] = ()
     group: ClassVar[str] = "Analyse"
+    writes: ClassVar[bool] = False
+
+    @property
+    def shows_people(self) -> bool:
+        """Whether the answer may show single persons: known before it is computed."""
+        return False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register under the class's name in lower case; names are unique."""

@@ -228,7 +228,8 @@ class Receipt:
 class Result:
     """An answer. `headline` is one sentence that a person can act on; `follow_ups` are commands.
 
-    `receipt` is added by the dispatcher.
+    `receipt` is added by the dispatcher. `mark` is a word for what the answer amounts to, such as
+    a verdict: a schedule that speaks on change posts when it differs from the last.
     """
 
     title: str
@@ -236,6 +237,7 @@ class Result:
     parts: tuple[Part, ...]
     follow_ups: tuple[str, ...] = ()
     receipt: Receipt | None = None
+    mark: str = ""
 
     def __post_init__(self) -> None:
         """An answer has a sentence and at least one part."""

@@ -3,7 +3,7 @@
 Grammar. Case does not matter; `-`, `_` and plural do not matter in words of ours; after the verb,
 clauses come in any order; fillers ("the", "please", "show me") are passed over.
 
-    question  = verb { clause }
+    question  = verb { clause }                   a verb of two words may be said so: `ab plan`
     clause    = period                            see analytics.period
               | field-word value                  `k 5`, `min-support 1%`, `with item "RED MUG"`,
                                                   `next 90 days`
@@ -46,8 +46,9 @@ FORMS: tuple[Form, ...] = ("chart", "table", "csv", "sql")
 
 MAX_CHARACTERS = 1_000
 
-#: The longest name of a metric, in words.
+#: The longest name of a metric, and of a command (`segment save`), in words.
 METRIC_WORDS = 6
+VERB_WORDS = 2
 
 FILLERS = frozenset(
     "a all an and are at be can could do does for from get give hey hi i in is it me my now of on "
@@ -207,11 +208,12 @@ def parse(text: str, today: dt.date, catalog: Catalog) -> Request:
         start += 1
     if not words:
         raise NotUnderstoodError("You asked nothing yet.", hint="Try `help`.")
-    verb = words[start]
-    command = None if verb.is_quoted else known.get(fold(verb.text))
-    if command is None:
-        raise _unknown_verb(verb.text)
-    return _Reader(command, words[start + 1 :], today, catalog).read()
+    for end in range(min(start + VERB_WORDS, len(words)), start, -1):
+        said = words[start:end]
+        command = known.get(fold("".join(w.text for w in said)))
+        if command is not None and not any(w.is_quoted for w in said):
+            return _Reader(command, words[end:], today, catalog).read()
+    raise _unknown_verb(words[start].text)
 
 
 def _unknown_verb(word: str) -> NotUnderstoodError:

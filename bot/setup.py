@@ -55,6 +55,7 @@ class Bot:
             currency=self.settings.currency,
             catalog=self.catalog,
             asker=asker or Asker(),
+            state=self.state,
         )
 
     def now(self) -> dt.datetime:

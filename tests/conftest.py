@@ -17,6 +17,7 @@ from hypothesis import settings
 from analytics.command import Context
 from storage.engines import arrow_type
 from storage.schema import metadata
+from storage.state import State
 from storage.store import Store
 from tests.shop import shop_context, shop_file
 
@@ -106,7 +107,10 @@ def shop(
 def shops(
     shop: Context, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Context]]:
-    """The demo shop on every engine, by its name: the same rows, copied. Read only."""
+    """The demo shop on every engine, by its name: the same rows, copied, and an empty memory.
+
+    Read only.
+    """
     import psycopg
 
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -121,7 +125,10 @@ def shops(
         with opened.engine.writing() as writer:
             writer.run(sa.text("ANALYZE"))
         assert opened.counts() == shop.store.counts(), name
-    yield {"duckdb": shop} | {n: dataclasses.replace(shop, store=s) for n, s in stores.items()}
+    state = State.open(f"sqlite:///{tmp_path_factory.mktemp('state') / 'state.sqlite'}")
+    by_name = {"duckdb": shop.store} | stores
+    yield {n: dataclasses.replace(shop, store=s, state=state) for n, s in by_name.items()}
+    state.close()
     for opened in stores.values():
         opened.close()
 

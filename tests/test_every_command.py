@@ -14,7 +14,7 @@ from analytics.command import COMMANDS, Command, Context
 from analytics.errors import UserError
 from analytics.result import Chart, Note, Result, Table
 from bot.dispatch import Answer, answer
-from bot.parse import Request, choices, parse, unparse
+from bot.parse import VERB_WORDS, Request, choices, fold, parse, unparse
 from bot.render.chart import alt_text, spec, svg
 from bot.render.docs import commands_page, configuration_page
 from bot.render.sheet import sheets
@@ -26,6 +26,8 @@ from tests.conftest import ENGINES
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ALL = sorted(COMMANDS)
 EXAMPLES = [(name, text) for name in ALL for text in COMMANDS[name].examples]
+#: What writes is asked in tests of its own: asked again, it may answer something else.
+READING = [(name, text) for name, text in EXAMPLES if not COMMANDS[name].writes]
 
 ANSWERS: dict[tuple[str, str], Answer] = {}
 
@@ -42,7 +44,9 @@ def test_a_command_explains_itself(name: str, ctx: Context) -> None:
     command = COMMANDS[name]
     assert command.summary().endswith(".")
     assert command.examples
-    assert all(e.split()[0] == name for e in command.examples)
+    assert all(
+        fold("".join(e.split()[:VERB_WORDS])).startswith(fold(name)) for e in command.examples
+    )
     assert all(saying.help for _, saying in command.sayings().values())
     shown = to_text(answer(f"help {name}", ctx).result)
     assert all(e.split()[-1] in shown for e in command.examples)
@@ -63,7 +67,7 @@ def test_an_example_round_trips(name: str, text: str, ctx: Context) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("name", "text"), EXAMPLES)
+@pytest.mark.parametrize(("name", "text"), READING)
 def test_an_example_is_answered_and_repeats_exactly(
     name: str, text: str, engine: str, shops: dict[str, Context]
 ) -> None:
@@ -75,7 +79,7 @@ def test_an_example_is_answered_and_repeats_exactly(
 
 
 @pytest.mark.parametrize("engine", [e for e in ENGINES if e != "duckdb"])
-@pytest.mark.parametrize(("name", "text"), EXAMPLES)
+@pytest.mark.parametrize(("name", "text"), READING)
 def test_engines_agree_to_ten_digits(
     name: str, text: str, engine: str, shops: dict[str, Context]
 ) -> None:
@@ -105,7 +109,7 @@ def rounded(value: Any) -> Any:
             return value
 
 
-@pytest.mark.parametrize(("name", "text"), EXAMPLES)
+@pytest.mark.parametrize(("name", "text"), READING)
 def test_an_answer_fits_every_surface(name: str, text: str, shops: dict[str, Context]) -> None:
     result = answered(text, "duckdb", shops)
     for form in ("answer", "chart", "table", "csv", "sql"):
@@ -138,14 +142,14 @@ def test_an_empty_store_is_answered_or_politely_refused(name: str, text: str, ct
         assert result.headline
 
 
-@pytest.mark.parametrize(("name", "text"), EXAMPLES)
+@pytest.mark.parametrize(("name", "text"), READING)
 def test_follow_ups_can_be_asked(name: str, text: str, shops: dict[str, Context]) -> None:
     ctx = shops["duckdb"]
     for follow_up in answered(text, "duckdb", shops).follow_ups:
         assert isinstance(parse(follow_up, ctx.today, ctx.catalog).command, Command)
 
 
-@pytest.mark.parametrize(("name", "text"), EXAMPLES)
+@pytest.mark.parametrize(("name", "text"), READING)
 def test_simulated_data_is_said(name: str, text: str, shops: dict[str, Context]) -> None:
     result = answered(text, "duckdb", shops)
     assert result.receipt is not None
@@ -162,7 +166,7 @@ def test_the_pages_made_from_the_code_are_not_stale(ctx: Context) -> None:
 
 
 def test_every_part_of_every_answer_has_content(shops: dict[str, Context]) -> None:
-    for _, text in EXAMPLES:
+    for _, text in READING:
         for part in answered(text, "duckdb", shops).parts:
             match part:
                 case Table():

@@ -1,0 +1,8 @@
+"""Schedules and their runs."""
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Nothing yet."""

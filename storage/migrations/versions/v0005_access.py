@@ -1,0 +1,8 @@
+"""Grants, and the workspaces that installed the app."""
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Nothing yet."""
