@@ -46,6 +46,10 @@ class Bot:
         self.store.close()
         self.state.close()
 
+    def asker(self, user: str, *, channel: str, surface: str) -> Asker:  # noqa: ARG002
+        """The person, and what they may do in that place."""
+        return Asker(name=user, channel=channel)
+
     def context(self, asker: Asker | None = None) -> Context:
         """The context of one question, asked now."""
         return Context(

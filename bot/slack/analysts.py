@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from analytics.command import Asker
 from analytics.errors import UserError
 from bot.setup import Bot
 from bot.slack.answering import Delivery, Job, delivery_of, told
@@ -178,7 +177,7 @@ class Analysts:
         try:
             answer = self.bot.answer(
                 self._meant(job),
-                Asker(name=job.user),
+                self.bot.asker(job.user, channel=job.channel, surface="slack"),
                 surface="slack",
                 channel=job.channel,
                 tell=running.tell,
