@@ -26,8 +26,8 @@ from storage.engines import (
     StoreError,
     StoreUnavailableError,
     open_engine,
-    sqlite_column,
 )
+from storage.engines.lite import sqlite_column
 from storage.schema import EPOCH, events, items, metadata, order_lines, orders
 from storage.store import Store
 from tests.conftest import fill

@@ -1,0 +1,54 @@
+"""A URL -> an engine: compile a statement, run it to Arrow, write in one transaction, cancel.
+
+| URL | engine |
+|---|---|
+| `duckdb:///path/store.duckdb`, `duckdb:///:memory:` | DuckDB in this process (the default) |
+| `postgresql://user:password@host/database` | PostgreSQL; reads by ADBC |
+| `sqlite:///path/store.sqlite`, `sqlite:///:memory:` | SQLite |
+"""
+
+from storage.engines.base import (
+    Engine,
+    OutOfMemoryError,
+    QueryCancelledError,
+    Running,
+    StoreError,
+    StoreUnavailableError,
+    Writer,
+    arrow_type,
+    path_of,
+)
+from storage.engines.duck import DuckEngine
+from storage.engines.lite import SqliteEngine
+from storage.engines.postgres import PostgresEngine
+
+__all__ = [
+    "Engine",
+    "OutOfMemoryError",
+    "QueryCancelledError",
+    "Running",
+    "StoreError",
+    "StoreUnavailableError",
+    "Writer",
+    "arrow_type",
+    "open_engine",
+]
+
+
+def open_engine(url: str, *, memory_limit: str = "", threads: int = 0) -> Engine:
+    """The engine of a store URL. Raises StoreUnavailableError with what to do."""
+    scheme = url.partition(":")[0].lower() if ":" in url else ""
+    match scheme.partition("+")[0]:
+        case "duckdb":
+            return DuckEngine(path_of(url), memory_limit=memory_limit, threads=threads)
+        case "sqlite":
+            return SqliteEngine(path_of(url))
+        case "postgresql" | "postgres":
+            return PostgresEngine(url)
+        case _:
+            raise StoreUnavailableError(
+                f"I can't open a store of the kind “{scheme}”."
+                if scheme
+                else "store.url is no URL.",
+                hint="Use duckdb:///file, postgresql://user@host/database or sqlite:///file.",
+            )
