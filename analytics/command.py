@@ -29,8 +29,11 @@ from analytics.result import Result
 from storage.state import State
 from storage.store import Store
 
-#: A text of the unit `metric` is the name of one, in the catalogue's spelling.
-FieldUnit = Literal["count", "share", "number", "days", "text", "metric"]
+#: A text of the unit `metric` is the name of one, in the catalogue's spelling; `question` is the
+#: canonical text of a question, `when` that of wall-clock times, `place` that of where to post.
+FieldUnit = Literal[
+    "count", "share", "number", "days", "text", "metric", "question", "when", "place"
+]
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,15 @@ class Command(ABC):
     Subclasses are frozen, keyword-only dataclasses in a file of their own. Equal values are equal
     questions, and the same context gives the same result. `examples` run on the demo store.
     `aliases` are other words for the verb; `group` orders the help; `writes` marks commands that
-    change what the bot keeps or does.
+    change what the bot keeps or does. A schedule posts the answer always, or, where a command
+    `speaks` on changes, only if `Result.mark` differs from the last one.
     """
 
     examples: ClassVar[tuple[str, ...]]
     aliases: ClassVar[tuple[str, ...]] = ()
     group: ClassVar[str] = "Analyse"
     writes: ClassVar[bool] = False
+    speaks: ClassVar[Literal["always", "changes"]] = "always"
 
     @property
     def shows_people(self) -> bool:
