@@ -7,6 +7,7 @@ compares the outcome with the tables.
 
 from alembic import context
 
+import storage.experiments  # noqa: F401 - its tables
 from storage.state import VERSION_TABLE, metadata
 
 context.configure(
