@@ -28,9 +28,12 @@ from sqlalchemy.dialects.postgresql.base import (
     PGIdentifierPreparer,
     PGTypeCompiler,
 )
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.compiler import GenericTypeCompiler, IdentifierPreparer, SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+from storage.schema import Instant
 
 Sql = sa.ColumnElement[Any]
 
@@ -50,8 +53,12 @@ def _argument(compiler: SQLCompiler, expression: Any, **kw: Any) -> str:
     return text if simple else f"({text})"
 
 
+#: Dialects that spell alike.
+FAMILIES = {"spark": ("spark", "databricks"), "clickhouse": ("clickhousedb",)}
+
+
 def _construct(name: str, returns: sa.types.TypeEngine[Any], doc: str, **rules: str) -> Any:
-    """A construct `name(...)`; `rules` are templates per dialect name, `default` for the rest."""
+    """A construct `name(...)`; `rules` are templates per dialect or family, `default`: the rest."""
     cls = type(
         name,
         (PortableFunction,),
@@ -66,8 +73,9 @@ def _construct(name: str, returns: sa.types.TypeEngine[Any], doc: str, **rules: 
         return render
 
     compiles(cls)(rule(rules.pop("default")))
-    for dialect, template in rules.items():
-        compiles(cls, dialect)(rule(template))
+    for family, template in rules.items():
+        for dialect in FAMILIES.get(family, (family,)):
+            compiles(cls, dialect)(rule(template))
     return cls
 
 
@@ -77,6 +85,12 @@ epoch_day = _construct(
     "epoch_day(instant): whole days since 1970-01-01, UTC.",
     default="(CAST({0} AS DATE) - DATE '1970-01-01')",
     sqlite="({0} / 86400000000 - ({0} / 86400000000 * 86400000000 > {0}))",
+    spark="unix_date(CAST({0} AS DATE))",
+    clickhouse="toInt64(toDate32({0}))",
+    trino="date_diff('day', DATE '1970-01-01', CAST({0} AS DATE))",
+    snowflake="DATEDIFF(day, DATE '1970-01-01', CAST({0} AS DATE))",
+    redshift="DATEDIFF(day, DATE '1970-01-01', CAST({0} AS DATE))",
+    bigquery="UNIX_DATE(DATE({0}))",
 )
 
 local_day = _construct(
@@ -85,6 +99,13 @@ local_day = _construct(
     "local_day(instant, zone): the local date in an IANA zone, as days since 1970-01-01.",
     default="(CAST({0} AT TIME ZONE 'UTC' AT TIME ZONE {1} AS DATE) - DATE '1970-01-01')",
     sqlite="local_day({0}, {1})",
+    spark="unix_date(CAST(from_utc_timestamp({0}, {1}) AS DATE))",
+    clickhouse="toInt64(toDate32({0}, {1}))",
+    trino="date_diff('day', DATE '1970-01-01', "
+    "CAST(at_timezone(with_timezone({0}, 'UTC'), {1}) AS DATE))",
+    snowflake="DATEDIFF(day, DATE '1970-01-01', CAST(CONVERT_TIMEZONE('UTC', {1}, {0}) AS DATE))",
+    redshift="DATEDIFF(day, DATE '1970-01-01', CAST(CONVERT_TIMEZONE('UTC', {1}, {0}) AS DATE))",
+    bigquery="UNIX_DATE(DATE(TIMESTAMP({0}), {1}))",
 )
 
 epoch_s = _construct(
@@ -94,6 +115,11 @@ epoch_s = _construct(
     default="CAST(floor(extract(epoch FROM {0})) AS BIGINT)",
     duckdb="(epoch_us(date_trunc('second', {0})) // 1000000)",
     sqlite="({0} / 1000000 - ({0} / 1000000 * 1000000 > {0}))",
+    spark="unix_seconds(CAST({0} AS TIMESTAMP))",
+    clickhouse="toInt64(floor(toUnixTimestamp64Micro({0}) / 1000000))",
+    trino="CAST(floor(to_unixtime({0})) AS BIGINT)",
+    snowflake="DATE_PART(epoch_second, {0})",
+    bigquery="UNIX_SECONDS(TIMESTAMP({0}))",
 )
 
 idiv = _construct(
@@ -102,6 +128,10 @@ idiv = _construct(
     "idiv(a, b): integer division of integers that are not negative; null where b is 0.",
     default="({0} / NULLIF({1}, 0))",
     duckdb="({0} // NULLIF({1}, 0))",
+    spark="({0} div NULLIF({1}, 0))",
+    clickhouse="intDiv({0}, NULLIF({1}, 0))",
+    snowflake="CAST(FLOOR({0} / NULLIF({1}, 0)) AS BIGINT)",
+    bigquery="DIV({0}, NULLIF({1}, 0))",
 )
 
 isum = _construct(
@@ -110,6 +140,8 @@ isum = _construct(
     "isum(x): the sum of integers, as a 64-bit integer; null over no rows.",
     default="CAST(SUM({0}) AS BIGINT)",
     sqlite="SUM({0})",
+    clickhouse="toInt64(sum({0}))",
+    bigquery="CAST(SUM({0}) AS INT64)",
 )
 
 dsum = _construct(
@@ -119,6 +151,10 @@ dsum = _construct(
     default="SUM(CAST({0} AS DOUBLE PRECISION))",
     duckdb="SUM(CAST({0} AS DOUBLE))",
     sqlite="SUM(CAST({0} AS REAL))",
+    spark="SUM(CAST({0} AS DOUBLE))",
+    trino="SUM(CAST({0} AS DOUBLE))",
+    clickhouse="sum(toFloat64({0}))",
+    bigquery="SUM(CAST({0} AS FLOAT64))",
 )
 
 dbl = _construct(
@@ -128,9 +164,19 @@ dbl = _construct(
     default="CAST({0} AS DOUBLE PRECISION)",
     duckdb="CAST({0} AS DOUBLE)",
     sqlite="CAST({0} AS REAL)",
+    spark="CAST({0} AS DOUBLE)",
+    trino="CAST({0} AS DOUBLE)",
+    clickhouse="toFloat64({0})",
+    bigquery="CAST({0} AS FLOAT64)",
 )
 
-icount = _construct("icount", sa.BigInteger(), "icount(): the number of rows.", default="COUNT(*)")
+icount = _construct(
+    "icount",
+    sa.BigInteger(),
+    "icount(): the number of rows.",
+    default="COUNT(*)",
+    clickhouse="toInt64(count())",
+)
 
 json_text = _construct(
     "json_text",
@@ -141,6 +187,13 @@ json_text = _construct(
     # a pointer, since DuckDB reads a bare key with $, * or [ in it as a path
     duckdb="json_extract_string({0}, '/' || replace(replace({1}, '~', '~0'), '/', '~1'))",
     sqlite="json_text({0}, {1})",
+    spark="try_element_at(from_json({0}, 'MAP<STRING,STRING>'), {1})",
+    clickhouse="if(JSONType({0}, {1}) = 'Null', NULL, if(JSONType({0}, {1}) = 'String', "
+    "JSONExtractString({0}, {1}), JSONExtractRaw({0}, {1})))",
+    trino="json_extract_scalar({0}, '$[\"' || {1} || '\"]')",
+    snowflake="TO_VARCHAR(GET(PARSE_JSON({0}), {1}))",
+    bigquery="JSON_VALUE(PARSE_JSON({0})[{1}])",
+    redshift="json_extract_path_text({0}, {1})",
 )
 
 bucket = _construct(
@@ -150,6 +203,12 @@ bucket = _construct(
     default="mod(CAST(CAST('x' || substr(md5({0}), 1, 8) AS bit(32)) AS bigint), {1})",
     duckdb="mod(CAST('0x' || substr(md5({0}), 1, 8) AS BIGINT), {1})",
     sqlite="md5_bucket({0}, {1})",
+    spark="mod(CAST(conv(substr(md5({0}), 1, 8), 16, 10) AS BIGINT), {1})",
+    clickhouse="toInt64(modulo(reinterpretAsUInt32(reverse(substring(MD5({0}), 1, 4))), {1}))",
+    trino="mod(from_base(substr(to_hex(md5(to_utf8({0}))), 1, 8), 16), {1})",
+    snowflake="MOD(TO_NUMBER(SUBSTR(MD5({0}), 1, 8), 'XXXXXXXX'), {1})",
+    bigquery="MOD(CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5({0})), 1, 8)) AS INT64), {1})",
+    redshift="mod(strtol(substring(md5({0}), 1, 8), 16), {1})",
 )
 
 sum_of_squares = _construct(
@@ -159,6 +218,10 @@ sum_of_squares = _construct(
     default="SUM(CAST({0} AS DOUBLE PRECISION) * CAST({0} AS DOUBLE PRECISION))",
     duckdb="SUM(CAST({0} AS DOUBLE) * CAST({0} AS DOUBLE))",
     sqlite="SUM(CAST({0} AS REAL) * CAST({0} AS REAL))",
+    spark="SUM(CAST({0} AS DOUBLE) * CAST({0} AS DOUBLE))",
+    trino="SUM(CAST({0} AS DOUBLE) * CAST({0} AS DOUBLE))",
+    clickhouse="sum(toFloat64({0}) * toFloat64({0}))",
+    bigquery="SUM(CAST({0} AS FLOAT64) * CAST({0} AS FLOAT64))",
 )
 
 natural_log1p = _construct(
@@ -167,6 +230,10 @@ natural_log1p = _construct(
     "natural_log1p(x): ln(1 + x) of a number that is not below zero.",
     default="ln(1.0 + CAST({0} AS DOUBLE PRECISION))",
     duckdb="ln(1.0 + CAST({0} AS DOUBLE))",
+    spark="ln(1.0D + CAST({0} AS DOUBLE))",
+    trino="ln(1.0 + CAST({0} AS DOUBLE))",
+    clickhouse="log(1.0 + toFloat64({0}))",
+    bigquery="LN(1.0 + CAST({0} AS FLOAT64))",
 )
 
 
@@ -190,8 +257,21 @@ def _percentile_duckdb(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
     return f"quantile_cont(CAST({value} AS DOUBLE), {fraction})"
 
 
+@compiles(_ExactPercentile, "clickhousedb")
+def _percentile_clickhouse(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
+    fraction, value = (_argument(compiler, a, **kw) for a in element.clauses)
+    return f"quantileExactInclusive({fraction})(toFloat64({value}))"
+
+
+@compiles(_ExactPercentile, "spark")
+@compiles(_ExactPercentile, "databricks")
+def _percentile_spark(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
+    fraction, value = (_argument(compiler, a, **kw) for a in element.clauses)
+    return f"percentile(CAST({value} AS DOUBLE), {fraction})"
+
+
 #: Dialects without an exact percentile aggregate: there it is written with row numbers.
-WITHOUT_PERCENTILE = frozenset({"sqlite"})
+WITHOUT_PERCENTILE = frozenset({"sqlite", "trino", "bigquery"})
 
 
 def percentiles(
@@ -276,3 +356,70 @@ class DuckDialect(PGDialect):
     def __init__(self, **kwargs: Any) -> None:
         """Numbered dollar parameters, as DuckDB binds them."""
         super().__init__(paramstyle="numeric_dollar", **kwargs)  # type: ignore[no-untyped-call]
+
+
+class _SparkCompiler(SQLCompiler):
+    """Spark's words for truth and for limits; instants are bound as what the tables hold."""
+
+    def visit_true(self, *_: Any, **__: Any) -> str:
+        return "true"
+
+    def visit_false(self, *_: Any, **__: Any) -> str:
+        return "false"
+
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
+        text = super().visit_bindparam(bindparam, *args, **kw)
+        is_instant = isinstance(bindparam.type, Instant | sa.DateTime)
+        return f"CAST({text} AS TIMESTAMP_NTZ)" if is_instant else text
+
+    def limit_clause(self, select: Any, **kw: Any) -> str:
+        text = ""
+        if select._limit_clause is not None:
+            text += "\n LIMIT " + self.process(select._limit_clause, **kw)
+        if select._offset_clause is not None:
+            text += "\n OFFSET " + self.process(select._offset_clause, **kw)
+        return text
+
+
+class _SparkTypes(GenericTypeCompiler):
+    """Spark's names; every integer has 64 bits."""
+
+    def visit_TEXT(self, *_: Any, **__: Any) -> str:  # noqa: N802
+        return "STRING"
+
+    visit_VARCHAR = visit_TEXT  # noqa: N815
+
+    def visit_FLOAT(self, *_: Any, **__: Any) -> str:  # noqa: N802
+        return "DOUBLE"
+
+    visit_DOUBLE_PRECISION = visit_FLOAT  # noqa: N815
+
+    def visit_INTEGER(self, *_: Any, **__: Any) -> str:  # noqa: N802
+        return "BIGINT"
+
+    def visit_DATETIME(self, *_: Any, **__: Any) -> str:  # noqa: N802
+        return "TIMESTAMP_NTZ"
+
+
+class _SparkIdentifiers(IdentifierPreparer):
+    """Names stand in back-ticks."""
+
+    def __init__(self, dialect: Any) -> None:
+        """Spark reads double quotes as texts."""
+        super().__init__(dialect, initial_quote="`", final_quote="`", escape_quote="`")
+
+
+class SparkDialect(DefaultDialect):
+    """Compile-only: the text goes to Spark Connect."""
+
+    name = "spark"
+    driver = "connect"
+    statement_compiler = _SparkCompiler
+    type_compiler_cls = _SparkTypes
+    preparer = _SparkIdentifiers
+    supports_statement_cache = True
+    supports_native_boolean = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Question marks, bound by position."""
+        super().__init__(paramstyle="qmark", **kwargs)

@@ -5,6 +5,8 @@
 | `duckdb:///path/store.duckdb`, `duckdb:///:memory:` | DuckDB in this process (the default) |
 | `postgresql://user:password@host/database` | PostgreSQL; reads by ADBC |
 | `sqlite:///path/store.sqlite`, `sqlite:///:memory:` | SQLite |
+| `clickhouse://user:password@host:8123/database` | ClickHouse; `chdb:///folder`: in this process |
+| `sc://host:15002/;…?tables=…` | Spark, by Spark Connect |
 """
 
 from storage.engines.base import (
@@ -45,10 +47,19 @@ def open_engine(url: str, *, memory_limit: str = "", threads: int = 0) -> Engine
             return SqliteEngine(path_of(url))
         case "postgresql" | "postgres":
             return PostgresEngine(url)
+        case "clickhouse" | "clickhouses" | "chdb":
+            from storage.engines.clickhouse import ClickhouseEngine
+
+            return ClickhouseEngine(url)
+        case "sc":
+            from storage.engines.spark import SparkEngine
+
+            return SparkEngine(url)
         case _:
             raise StoreUnavailableError(
                 f"I can't open a store of the kind “{scheme}”."
                 if scheme
                 else "store.url is no URL.",
-                hint="Use duckdb:///file, postgresql://user@host/database or sqlite:///file.",
+                hint="Use duckdb:///file, postgresql://user@host/database, sqlite:///file, "
+                "clickhouse://user@host/database or sc://host:15002.",
             )

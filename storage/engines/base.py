@@ -300,6 +300,23 @@ def missing_table(error: Exception) -> StoreUnavailableError:
     )
 
 
+def missing_column(error: Exception) -> StoreUnavailableError:
+    """One of the store's tables lacks a column of ours."""
+    return StoreUnavailableError(
+        "A table of the store lacks a column that this question needs.",
+        hint="Compare the tables with `schema`, or lay our entities over yours in config.yaml.",
+        detail=str(error),
+    )
+
+
+def missing_package(engine: str, extra: str) -> StoreUnavailableError:
+    """The engine's packages are not installed."""
+    return StoreUnavailableError(
+        f"The packages for {engine} are not installed.",
+        hint=f"Run: pip install -r requirements-{extra}.txt",
+    )
+
+
 def arrow_type(type_: sa.types.TypeEngine[Any]) -> pa.DataType | None:
     """The Arrow type in which a column of a query comes back; None: as it is."""
     match type_:
