@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.catalog import Catalog
 from analytics.result import Result
+from storage.grants import Grant
 from storage.state import State
 from storage.store import Store
 
@@ -72,15 +73,32 @@ def says(
 
 
 @dataclass(frozen=True)
+class Rights:
+    """What a person may do in a place; without more said, everything.
+
+    An admin may do everything, and give rights to others. `refusal` says why nothing at all is
+    answered; `hint` what to do where a right is missing.
+    """
+
+    is_admin: bool = True
+    grants: tuple[Grant, ...] = ()
+    refusal: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class Asker:
     """Who asks, and where: the terminal's user may do everything.
 
-    `name` is the surface's own id of the person, `channel` of the place; empty: no place.
+    `name` is the surface's own id of the person, `channel` of the place; empty: no place. `team`
+    is the workspace, where there are several.
     """
 
     name: str = "terminal"
     may_see_people: bool = True
     channel: str = ""
+    team: str = ""
+    rights: Rights = Rights()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)

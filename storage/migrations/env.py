@@ -7,7 +7,9 @@ compares the outcome with the tables.
 
 from alembic import context
 
-import storage.experiments  # noqa: F401 - its tables
+import storage.experiments
+import storage.grants
+import storage.installs  # noqa: F401 - its tables
 from storage.state import VERSION_TABLE, metadata
 
 context.configure(
