@@ -1,0 +1,273 @@
+"""Spark, by Spark Connect: this process is a client only, the cluster does the work.
+
+The tables are where they are: in the catalogue, or as folders of Parquet files that Spark can read
+(a local path, s3a://, gs://, abfss:// as Spark is configured). `?tables=` at the end of the URL
+says where: `sc://host:15002?tables=s3a://bucket/shop` or `?tables=catalog.shop`. Each of our
+entities becomes a temporary view of the session, with our types; an entity that is not there is an
+empty one.
+"""
+
+import contextlib
+import logging
+import secrets
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from storage.engines.base import (
+    Engine,
+    OutOfMemoryError,
+    QueryCancelledError,
+    Running,
+    Statement,
+    StoreError,
+    StoreUnavailableError,
+    Writer,
+    missing_column,
+    missing_package,
+    missing_table,
+)
+from storage.schema import ENTITIES, metadata
+from storage.sql import SparkDialect
+
+#: Days and instants are UTC; integers that overflow are errors, never wrapped.
+SETTINGS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+
+#: Rows travel to the cluster in pieces of this size.
+PIECE_ROWS = 200_000
+
+HINT = "Check store.url and that the Spark Connect server runs: sc://host:15002."
+
+
+class SparkEngine(Engine):
+    """A session of a Spark Connect server; questions run side by side, each under its own tag."""
+
+    name = "spark"
+    has_keys = False
+
+    def __init__(self, url: str) -> None:
+        """Connect, and lay our names over the tables. Raises StoreUnavailableError."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                from grpc import RpcError
+                from pyspark.errors import PySparkException
+                from pyspark.sql import SparkSession
+            except ImportError as error:
+                raise missing_package("Spark", "spark") from error
+        # it writes whole traces of the server, with the query, to standard error
+        for name in (
+            "pyspark.sql.connect.logging",
+            "pyspark.sql.connect.client",
+            "SQLQueryContextLogger",
+        ):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self.dialect = SparkDialect()
+        self._error: tuple[type[Exception], ...] = (PySparkException, RpcError)
+        self.remote, _, place = url.partition("?tables=")
+        self.place = place.rstrip("/")
+        self._tagging = threading.Lock()
+        try:
+            # a session of our own: views of another store on the same server are another's
+            self._session = SparkSession.builder.remote(self.remote).create()
+            for key, value in SETTINGS.items():
+                self._session.conf.set(key, value)
+            self._version = str(self._session.version)
+            self._there = self.lay_views()
+        except self._error as error:
+            raise self._explained(error) or error from error
+
+    @property
+    def version(self) -> str:
+        """Such as `Spark 4.3.0`."""
+        return f"Spark {self._version}"
+
+    def source_of(self, table: str) -> str:
+        """Where Spark reads one of our tables: a name of the catalogue, or a folder of Parquet."""
+        if "/" in self.place:
+            return f"parquet.`{self.place}/{table}`"
+        return f"{self.place}.{table}" if self.place else f"spark_catalog.default.{table}"
+
+    def lay_views(self) -> set[str]:
+        """A temporary view per table of ours; the names of those that hold something.
+
+        Raises StoreUnavailableError where none of the entities is there.
+        """
+        there = set()
+        for table in metadata.sorted_tables:
+            name = str(table.name)
+            types = {c.name: c.type.compile(dialect=self.dialect) for c in table.columns}
+            found = self._columns(self.source_of(name))
+            if found is None:
+                chosen = ", ".join(f"CAST(NULL AS {t}) AS `{c}`" for c, t in types.items())
+                body = f"SELECT {chosen} WHERE false"
+            else:
+                there.add(name)
+                # a column that is not there is refused when a question needs it, not before
+                chosen = ", ".join(
+                    f"CAST(`{c}` AS {t}) AS `{c}`" for c, t in types.items() if c in found
+                )
+                body = f"SELECT {chosen} FROM {self.source_of(name)}"  # noqa: S608
+            self._session.sql(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {body}").collect()
+        if not there & {str(t.name) for t in ENTITIES}:
+            raise StoreUnavailableError(
+                f"None of our tables is in {self.place or 'the catalogue’s default schema'}.",
+                hint="Say where they are at the end of store.url: ?tables=catalog.schema or "
+                "?tables=s3a://bucket/folder, with folders orders, events, people, … in it; or "
+                "fill it: `python -m bot copy-store FROM TO`.",
+            )
+        return there
+
+    def _columns(self, source: str) -> set[str] | None:
+        try:
+            return set(self._session.sql(f"SELECT * FROM {source} WHERE false").columns)  # noqa: S608 - names of ours
+        except self._error as error:
+            if condition(error) in (
+                "TABLE_OR_VIEW_NOT_FOUND",
+                "PATH_NOT_FOUND",
+                "SCHEMA_NOT_FOUND",
+            ):
+                return None
+            if condition(error) == "UNABLE_TO_INFER_SCHEMA":
+                return None
+            raise
+
+    def create_tables(self) -> None:
+        """Nothing: the tables are other people's, and what is not there reads as empty."""
+
+    def fetch(self, sql: str, values: Sequence[Any], running: Running) -> pa.Table:
+        """Under a tag of its own, by which it can be stopped."""
+        tag = f"daybreak-{secrets.token_hex(8)}"
+
+        def stop() -> None:
+            with contextlib.suppress(*self._error):
+                self._session.interruptTag(tag)
+
+        running.start(stop)
+        try:
+            self._session.addTag(tag)  # of this thread
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return self._session.sql(sql, args=list(values)).toArrow()
+        except self._error as error:
+            if explained := self._explained(error, running):
+                raise explained from error
+            raise
+        finally:
+            running.done()
+            self._session.removeTag(tag)
+
+    def _explained(self, error: Exception, running: Running | None = None) -> StoreError | None:
+        text, kind = str(error), condition(error)
+        if running is not None and running.cancelled:
+            return QueryCancelledError("The question was cancelled.")
+        if kind in ("TABLE_OR_VIEW_NOT_FOUND", "PATH_NOT_FOUND", "SCHEMA_NOT_FOUND"):
+            return missing_table(error)
+        if kind.startswith("UNRESOLVED_COLUMN"):
+            return missing_column(error)
+        if "OPERATION_CANCELED" in text or kind == "OPERATION_CANCELED":
+            return QueryCancelledError(
+                "The Spark cluster stopped the question.",
+                hint="Ask for a shorter period.",
+                detail=text,
+            )
+        if "OutOfMemoryError" in text or "maxResultSize" in text:
+            return OutOfMemoryError(
+                "The question needs more memory than the cluster may take.",
+                hint="Ask for a shorter period, or give Spark's driver or executors more memory.",
+                detail=text,
+            )
+        if "PERMISSION_DENIED" in text or "UNAUTHENTICATED" in text:
+            return StoreUnavailableError(
+                "The Spark Connect server refuses us.",
+                hint="Check the token in store.url: sc://host:15002/;token=…",
+                detail=text,
+            )
+        if any(word in text for word in UNREACHABLE):
+            return StoreUnavailableError(
+                "The Spark Connect server can't be reached.", hint=HINT, detail=text
+            )
+        return None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """Rows are added as files or to tables of the catalogue; the views show them afterwards."""
+        try:
+            yield SparkWriter(self, self._session)
+            self._there = self.lay_views()
+        except self._error as error:
+            if explained := self._explained(error):
+                raise explained from error
+            raise
+
+    def table_names(self) -> set[str]:
+        """Those of our tables that are there."""
+        return set(self._there)
+
+    def close(self) -> None:
+        """End the session."""
+        with contextlib.suppress(*self._error):
+            self._session.stop()
+
+
+#: What the client says of a server that is not there, or has gone.
+UNREACHABLE = (
+    "UNAVAILABLE",
+    "failed to connect",
+    "Connection refused",
+    "SESSION_CLOSED",
+    "SESSION_NOT_FOUND",
+    "Socket closed",
+    "DNS resolution failed",
+)
+
+
+def condition(error: Exception) -> str:
+    """Spark's word for an error, such as TABLE_OR_VIEW_NOT_FOUND; empty where it has none."""
+    for ask in ("getCondition", "getErrorClass"):
+        told = getattr(error, ask, lambda: None)()
+        if told:
+            return str(told).split(".")[0] if not str(told).startswith("UNRESOLVED") else str(told)
+    return ""
+
+
+class SparkWriter(Writer):
+    """Adds rows to where the tables are."""
+
+    engine: SparkEngine
+
+    def __init__(self, engine: SparkEngine, session: Any) -> None:
+        """`session` is the engine's."""
+        super().__init__(engine)
+        self.session = session
+
+    def run(self, statement: Statement) -> None:
+        """Raises StoreUnavailableError: rows are added, never changed."""
+        del statement
+        raise StoreUnavailableError(
+            "A Spark store is not changed by me.",
+            hint="Load into DuckDB or PostgreSQL and run `python -m bot copy-store FROM TO`, or "
+            "fill the tables yourself.",
+        )
+
+    def fetch(self, statement: Statement) -> pa.Table:
+        """Rows of a query."""
+        sql, values = self.engine.compile(statement)
+        return self.session.sql(sql, args=list(values)).toArrow()
+
+    def append(self, table: str, rows: pa.Table, *, temporary: bool = False) -> None:
+        """In pieces. Raises StoreUnavailableError for temporary tables, which loads need."""
+        if temporary:
+            self.run(sa.text(""))
+        known = [c.name for c in metadata.tables[table].columns if c.name in rows.column_names]
+        for start in range(0, max(rows.num_rows, 1), PIECE_ROWS):
+            piece = self.session.createDataFrame(rows.select(known).slice(start, PIECE_ROWS))
+            writer = piece.write.mode("append")
+            if "/" in self.engine.place:
+                writer.parquet(f"{self.engine.place}/{table}")
+            else:
+                writer.saveAsTable(self.engine.source_of(table))

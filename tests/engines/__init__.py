@@ -1,0 +1,1 @@
+"""Tests that need the packages of other engines (make test-engines)."""
