@@ -10,6 +10,7 @@ import numpy as np
 
 from analytics.catalog import ENTITY, SALE, Measure, Metric
 from analytics.command import Command, Context, says
+from analytics.course import band_of, numbers
 from analytics.entities import CannotAnswerError, adds_up
 from analytics.errors import NotEnoughDataError, UserError
 from analytics.measure import (
@@ -32,7 +33,6 @@ from analytics.methods.seasonal import (
     forecast,
     season_shape,
     slope,
-    usual_band,
 )
 from analytics.period import Period, add_months, between, unit_start
 from analytics.result import Chart, Column, Note, Number, Part, Result, Series, Table, Value, plain
@@ -122,7 +122,7 @@ class Trend(Command):
                 hint="Ask by day." if self.step != "day" else "Ask again when more has come in.",
             )
         season = SEASON[self.step]
-        band = band_of(metric, points, season)
+        band = band_of(metric, points.values, points.samples, season)
         ahead = math.ceil(self.ahead / DAYS[self.step]) if self.ahead else AHEAD[self.step]
         coming = forecast(points.values, season, ahead)
         shown = [i for i, day in enumerate(points.days) if day >= period.start]
@@ -289,25 +289,6 @@ def following(day: dt.date, step: Step) -> dt.date:
     if step == "month":
         return add_months(day, 1)
     return day + dt.timedelta(days=7 if step == "week" else 1)
-
-
-def numbers(values: Sequence[Number]) -> Floats:
-    """As floats, NaN for what is unknown."""
-    return np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)
-
-
-def band_of(metric: Metric, points: Points, season: int) -> Band:
-    """The usual band, no narrower than what chance does to a count or share of this size."""
-    first = usual_band(points.values, season)
-    expected = np.where(first.expected > 0, first.expected, np.nan)
-    if metric.unit == "count":
-        return usual_band(points.values, season, np.sqrt(expected))
-    if metric.unit == "share":
-        share = np.clip(expected, 0.0, 1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.sqrt(share * (1 - share) / points.samples)
-        return usual_band(points.values, season, np.where(np.isfinite(error), error, np.nan))
-    return first
 
 
 # --- what is shown ------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from analytics.command import Context
-from analytics.commands.quality import Quality, hour_lengths
+from analytics.commands.quality import Quality
 from analytics.errors import NotEnoughDataError
+from analytics.gate import hour_lengths
 from analytics.period import parse_period
 from analytics.result import Note, Result, Table
 from tests.conftest import fill
