@@ -3,15 +3,25 @@
 A post is `due`, then `sending` under a lease, then `sent` or `failed`. Within a lane only the
 oldest unfinished post is handed out. A post whose lease ran out may have been made or not: it is
 handed out with `tried` above 0, and its sender must look before it sends again.
+
+A sender that was frozen for longer than its lease may still send beside the one that took over.
+So a post that was claimed more than once is checked for copies afterwards, ever more seldom.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from storage.state import NowUs, State, microseconds, posts
 
 DUE, SENDING, SENT, FAILED = "due", "sending", "sent", "failed"
+
+#: Copies are looked for after a lease, then after four times as long as the last time.
+CHECKS = 6
+CHECK_GROWTH = 4
+#: The body of a finished post goes with the purge; so much longer its message can be found.
+KEPT_TIMES = 30
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,8 @@ class Outbox:
         """Keeps its posts in the bot's memory."""
         self.state = state
 
-    def add_in(self, connection: sa.Connection, *, key: str, lane: str, body: str) -> int:
-        """Put a post in its lane, inside a transaction; its id."""
+    def add_in(self, connection: sa.Connection, *, key: str, lane: str, body: str) -> int | None:
+        """Put a post in its lane, inside a transaction; its id, None where its key is there."""
         row = {
             "key": key,
             "lane": lane,
@@ -55,11 +65,12 @@ class Outbox:
             "ts": "",
             "error": "",
         }
-        inserted = connection.execute(sa.insert(posts).values(row).returning(posts.c.id))
-        return int(inserted.scalar_one())
+        wanted = self.state.insert(posts).values(row).on_conflict_do_nothing()
+        inserted = connection.execute(wanted.returning(posts.c.id)).scalar_one_or_none()
+        return None if inserted is None else int(inserted)
 
-    def add(self, *, key: str, lane: str, body: str) -> int:
-        """Put a post in its lane; its id."""
+    def add(self, *, key: str, lane: str, body: str) -> int | None:
+        """Put a post in its lane; its id, None where its key is there."""
         with self.state.transaction() as connection:
             return self.add_in(connection, key=key, lane=lane, body=body)
 
@@ -88,11 +99,7 @@ class Outbox:
         )
         with self.state.transaction() as connection:
             row = connection.execute(take).one_or_none()
-        if row is None:
-            return None
-        return Parcel(
-            row.id, row.key, row.lane, row.body, row.fence, row.tried - 1, row.step, row.ts
-        )
+        return None if row is None else _parcel(row)
 
     def not_sent(self, parcel: Parcel, *, wait_seconds: float = 0.0) -> bool:
         """The call surely did not post: the post is due again after `wait_seconds`."""
@@ -114,13 +121,77 @@ class Outbox:
         longer = NowUs() + microseconds(lease_seconds)
         return self._change(parcel, step=step, ts=ts, tried=1, lease_until=longer)
 
-    def sent(self, parcel: Parcel) -> bool:
-        """All of it is sent."""
-        return self._change(parcel, status=SENT, lease_until=0)
+    def sent(self, parcel: Parcel, *, ts: str = "", check_seconds: float = 0.0) -> bool:
+        """All of it is sent, as the message `ts`."""
+        with self.state.transaction() as connection:
+            return self.sent_in(connection, parcel, ts=ts, check_seconds=check_seconds)
+
+    def sent_in(
+        self,
+        connection: sa.Connection,
+        parcel: Parcel,
+        *,
+        ts: str = "",
+        check_seconds: float = 0.0,
+    ) -> bool:
+        """As `sent`, inside a transaction; copies are looked for where others claimed it too."""
+        is_doubtful = check_seconds and parcel.fence > 1
+        check_at = NowUs() + microseconds(check_seconds) if is_doubtful else 0
+        named = {"ts": ts} if ts else {}
+        return self._change_in(
+            connection, parcel, status=SENT, lease_until=0, check_at=check_at, **named
+        )
+
+    def ts_of(self, key: str) -> str | None:
+        """The message of a post that was sent; empty where it is not sent, None: no such post."""
+        chosen = sa.select(posts.c.status, posts.c.ts).where(posts.c.key == key)
+        with self.state.transaction() as connection:
+            row = connection.execute(chosen).one_or_none()
+        if row is None:
+            return None
+        return str(row.ts) if row.status == SENT else ""
+
+    def check_now(self, parcel: Parcel) -> None:
+        """Look for copies of a post at once: its sender has lost it, and may have sent it."""
+        soon = sa.update(posts).where(posts.c.id == parcel.id).values(check_at=NowUs(), checks=0)
+        with self.state.transaction() as connection:
+            connection.execute(soon)
+
+    def to_check(self, first_seconds: float, limit: int = 3) -> list[Parcel]:
+        """Posts that are to be looked for copies of now; their next check is set by this call."""
+        due = (posts.c.check_at > 0) & (posts.c.check_at <= NowUs()) & (posts.c.status == SENT)
+        oldest = (
+            sa.select(posts.c.id)
+            .where(due)
+            .order_by(posts.c.check_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        pause = sa.case(
+            *(
+                (posts.c.checks == n, NowUs() + microseconds(first_seconds * CHECK_GROWTH**n))
+                for n in range(1, CHECKS)
+            ),
+            (posts.c.checks == 0, NowUs() + microseconds(first_seconds)),
+            else_=0,
+        )
+        take = (
+            sa.update(posts)
+            .where(posts.c.id.in_(oldest.scalar_subquery()), due)
+            .values(check_at=pause, checks=posts.c.checks + 1)
+            .returning(posts)
+        )
+        with self.state.transaction() as connection:
+            return [_parcel(row) for row in connection.execute(take)]
 
     def failed(self, parcel: Parcel, error: str) -> bool:
         """It can't be sent; the lane goes on."""
-        return self._change(parcel, status=FAILED, lease_until=0, error=error[:200])
+        with self.state.transaction() as connection:
+            return self.failed_in(connection, parcel, error)
+
+    def failed_in(self, connection: sa.Connection, parcel: Parcel, error: str) -> bool:
+        """As `failed`, inside a transaction."""
+        return self._change_in(connection, parcel, status=FAILED, lease_until=0, error=error[:200])
 
     def unfinished(self) -> int:
         """Posts that are due or being sent."""
@@ -129,14 +200,30 @@ class Outbox:
             return int(connection.execute(counting).scalar_one())
 
     def purge(self, *, older_than_seconds: float) -> int:
-        """Delete finished posts; how many it were."""
-        old = posts.c.made_at < NowUs() - microseconds(older_than_seconds)
+        """Let go of the bodies of finished posts; how many it were.
+
+        Where the message is stays known for longer, so that it can be replaced.
+        """
         ended = posts.c.status.in_((SENT, FAILED))
+        old = posts.c.made_at < NowUs() - microseconds(older_than_seconds)
+        ancient = posts.c.made_at < NowUs() - microseconds(older_than_seconds * KEPT_TIMES)
         with self.state.transaction() as connection:
-            return connection.execute(sa.delete(posts).where(old, ended)).rowcount
+            gone = sa.delete(posts).where(ended, ancient | (old & (posts.c.ts == "")))
+            deleted = connection.execute(gone).rowcount
+            holds = posts.c.body != ""
+            empty = sa.update(posts).where(ended, old, holds).values(body="", check_at=0)
+            return deleted + connection.execute(empty).rowcount
 
     def _change(self, parcel: Parcel, **values: object) -> bool:
+        with self.state.transaction() as connection:
+            return self._change_in(connection, parcel, **values)
+
+    def _change_in(self, connection: sa.Connection, parcel: Parcel, **values: object) -> bool:
         ours = (posts.c.id == parcel.id) & (posts.c.fence == parcel.fence)
         change = sa.update(posts).where(ours, posts.c.status == SENDING).values(values)
-        with self.state.transaction() as connection:
-            return connection.execute(change).rowcount == 1
+        return connection.execute(change).rowcount == 1
+
+
+def _parcel(row: sa.Row[Any]) -> Parcel:
+    """A post as it was just claimed, or is checked."""
+    return Parcel(row.id, row.key, row.lane, row.body, row.fence, row.tried - 1, row.step, row.ts)

@@ -104,16 +104,8 @@ class Queue:
             return Full(by_person=True)
         if ahead >= self.workers + self.waiting:
             return Full(by_person=False)
-        row = {
-            "person": offer.person,
-            "work": offer.work,
-            "status": WAITING,
-            "accepted_at": NowUs(),
-            "lease_until": 0,
-            "fence": 0,
-        }
-        inserted = connection.execute(sa.insert(jobs).values(row).returning(jobs.c.id))
-        return Place(max(0, ahead - self.workers + 1), int(inserted.scalar_one()))
+        job = add_job_in(connection, offer.person, offer.work)
+        return Place(max(0, ahead - self.workers + 1), job)
 
     def claim(self, lease_seconds: float) -> Claim | None:
         """The oldest job that nobody holds, now ours; None where there is none."""
@@ -198,6 +190,20 @@ class Queue:
         counting = sa.select(sa.func.count()).where(jobs.c.status.in_((WAITING, RUNNING)))
         with self.state.transaction() as connection:
             return int(connection.execute(counting).scalar_one())
+
+
+def add_job_in(connection: sa.Connection, person: str, work: str) -> int:
+    """Put a job in the line without asking for room, inside a transaction; its number."""
+    row = {
+        "person": person,
+        "work": work,
+        "status": WAITING,
+        "accepted_at": NowUs(),
+        "lease_until": 0,
+        "fence": 0,
+    }
+    inserted = connection.execute(sa.insert(jobs).values(row).returning(jobs.c.id))
+    return int(inserted.scalar_one())
 
 
 def purge_jobs(state: State, *, older_than_seconds: float) -> int:

@@ -100,7 +100,12 @@ posts = sa.Table(
     sa.Column("step", sa.Integer, nullable=False, comment="how much of the body is sent"),
     sa.Column("ts", sa.Text, nullable=False, comment="of the message in Slack"),
     sa.Column("error", sa.Text, nullable=False),
+    sa.Column("checks", sa.Integer, nullable=False, server_default="0", comment="for copies"),
+    sa.Column(
+        "check_at", sa.BigInteger, nullable=False, server_default="0", comment="the next; 0: none"
+    ),
     sa.Index("ix_posts_status", "status", "lane", "id"),
+    sa.Index("ix_posts_check_at", "check_at"),
 )
 
 SECRETS = re.compile(
@@ -263,8 +268,7 @@ class State:
     def first_time_in(self, connection: sa.Connection, key: str) -> bool:
         """As `first_time`, inside a transaction: undone with it."""
         row = {"key": hashlib.sha256(key.encode(errors="replace")).hexdigest(), "seen_at": NowUs()}
-        insert: Any = sqlite.insert if self.is_sqlite else postgresql.insert
-        wanted = insert(seen_requests).values(row).on_conflict_do_nothing()
+        wanted = self.insert(seen_requests).values(row).on_conflict_do_nothing()
         return connection.execute(wanted.returning(seen_requests.c.key)).first() is not None
 
     def purge_seen(self, *, older_than_seconds: float) -> int:
@@ -272,6 +276,10 @@ class State:
         old = seen_requests.c.seen_at < NowUs() - microseconds(older_than_seconds)
         with self.transaction() as connection:
             return connection.execute(sa.delete(seen_requests).where(old)).rowcount
+
+    def insert(self, table: sa.Table) -> Any:
+        """The engine's own insert, which knows `on_conflict_do_nothing`."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     @property
     def is_sqlite(self) -> bool:

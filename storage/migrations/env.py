@@ -9,7 +9,8 @@ from alembic import context
 
 import storage.experiments
 import storage.grants
-import storage.installs  # noqa: F401 - its tables
+import storage.installs
+import storage.schedules  # noqa: F401 - their tables
 from storage.state import VERSION_TABLE, metadata
 
 context.configure(
