@@ -1,6 +1,6 @@
 """`make bench`: every command beside the same question as a plain script, and at growing sizes.
 
-    python -m benchmarks [--full] [--only kpis,segment,rules,ab,load]
+    python -m benchmarks [--full] [--only kpis,segment,rules,itemsets,ab,load]
 
 It checks first that both give the same numbers, and writes results.md here. The ratios are what
 counts: seconds are those of one machine on one day. Exits with 1 where the script is faster.
@@ -18,12 +18,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import bench_ab, bench_kpis, bench_load, bench_rules, bench_segment
+from benchmarks import (
+    bench_ab,
+    bench_itemsets,
+    bench_kpis,
+    bench_load,
+    bench_rules,
+    bench_segment,
+)
 from benchmarks.side_by_side import Row, slope
 from benchmarks.stores import demo_file, twin_of
 
 RESULTS = Path(__file__).with_name("results.md")
-NAMES = ("kpis", "ab", "segment", "rules", "load")
+NAMES = ("kpis", "ab", "segment", "rules", "itemsets", "load")
 PACKAGES = (
     "duckdb",
     "sqlalchemy",
@@ -110,6 +117,7 @@ def growing_of(chosen: Sequence[str], demo: Path, twin: Path, full: bool) -> lis
         "kpis": lambda: bench_kpis.growing(demo, twin, full=full),
         "segment": lambda: bench_segment.growing(folder, full=full),
         "rules": lambda: bench_rules.growing(folder, full=full),
+        "itemsets": lambda: bench_itemsets.growing(folder, full=full),
         "load": lambda: bench_load.growing(folder, full=full),
     }
     return [known[name] for name in chosen if name in known]
@@ -180,8 +188,8 @@ def slopes(rows: Sequence[Row]) -> str:
         "| Question | Sizes | Ours | Script |",
         "|---|---|--:|--:|",
     ]
-    for name, group in itertools.groupby(rows, key=lambda r: r.case.name):
-        found = list(group)
+    for name in dict.fromkeys(r.case.name for r in rows):
+        found = [r for r in rows if r.case.name == name]
         sizes = [r.case.size for r in found]
         ours = slope(sizes, [r.ours.cpu for r in found])
         theirs = slope(sizes, [r.theirs.cpu for r in found])

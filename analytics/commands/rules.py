@@ -106,7 +106,7 @@ class Rules(Command):
             )
         support = self.min_support or max(USUAL_SUPPORT, LEAST_ORDERS / market.baskets)
         lines = order_items(ctx, scope, market, minimum_count(min(support, 1), market.baskets))
-        baskets = Baskets.from_lines(lines, n_baskets=market.baskets)
+        baskets, *halves = Baskets.in_halves(lines, market.halves)
         found, support, raised = self.mine(baskets, min(support, 1))
         rules, tested = self.rules_of(found)
         if named:
@@ -126,10 +126,6 @@ class Rules(Command):
         if sure.empty:
             return self.nothing(notes, support, market, scope)
         ordered = order_for_people(sure)
-        halves = [
-            Baskets.from_lines(lines[lines["late"] == late], n_baskets=n)
-            for late, n in enumerate(market.halves)
-        ]
         shown = stable_in_halves(ordered.head(MOST_ROWS), *halves)
         names = names_of(ctx, shown)
         return self.result(shown, len(ordered), names, notes, scope)

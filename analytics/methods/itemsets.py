@@ -1,10 +1,11 @@
 """Frequent itemsets: which items share baskets, counted exactly.
 
-Three engines find the same itemsets; which one ran is part of the answer:
+Four engines find the same itemsets; which one ran is part of the answer:
 
 - mlxtend fpgrowth: FP-Growth (Han, Pei, Yin 2000), for small data.
 - vertical bitmaps: Eclat (Zaki 2000) with one bit per basket, for everything larger. Pairs are
   counted along the baskets; from triples on, the bitmaps hold only the baskets of one item.
+- compiled bitmaps: the same in machine code, for many lines.
 - mlxtend apriori: level by level (Agrawal, Srikant 1994), only where it is asked for by name.
 
 Thresholds are whole numbers of baskets, so nothing is won or lost by rounding at the boundary.
@@ -28,9 +29,18 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from scipy.sparse import coo_array
 
-Ints = NDArray[np.int64]
-Method = Literal["fpgrowth", "apriori", "bitmaps"]
-Engine = Literal["mlxtend fpgrowth", "mlxtend apriori", "vertical bitmaps"]
+from analytics.methods.compiled import (
+    Codes,
+    Ints,
+    bitmaps,
+    frequent_pairs,
+    longer_itemsets,
+    ranked_rows,
+    rows_by_item,
+)
+
+Method = Literal["fpgrowth", "apriori", "bitmaps", "compiled"]
+Engine = Literal["mlxtend fpgrowth", "mlxtend apriori", "vertical bitmaps", "compiled bitmaps"]
 
 MOST_ITEMSETS = 200_000
 MOST_BYTES = 1 << 30
@@ -41,6 +51,10 @@ APRIORI_BYTES_PER_CELL = 3  # the table of yes and no, and copies of up to all o
 SMALL_CELLS = 2_000_000  # baskets times frequent items
 SMALL_LINES = 100_000
 SMALL_ITEMSETS = 20_000
+
+# From here on compiled code is worth its loading: 0.3 s once in a process.
+LARGE_LINES = 100_000
+PAIRS_AT_ONCE = 1 << 26  # cells of four bytes in the table of pairs
 
 
 class MiningTooLargeError(ValueError):
@@ -91,15 +105,35 @@ class Baskets:
         basket, baskets = pd.factorize(lines["basket"], sort=True)
         item, names = pd.factorize(lines["item"], sort=True)
         known = (basket >= 0) & (item >= 0)
+        every = len(baskets) if n_baskets is None else n_baskets
+        return cls._of_codes(basket[known], item[known], tuple(names.tolist()), every)
+
+    @classmethod
+    def in_halves(cls, lines: DataFrame, n_baskets: tuple[int, int]) -> tuple[Self, Self, Self]:
+        """All baskets, those whose `late` is 0, and those whose `late` is 1; `n_baskets` per half.
+
+        The items of both halves have the same codes.
+        """
+        basket, _ = pd.factorize(lines["basket"], sort=True)
+        item, found = pd.factorize(lines["item"], sort=True)
+        late, names = lines["late"].to_numpy() == 1, tuple(found.tolist())
+        first, second = (
+            cls._of_codes(basket[half], item[half], names, n)
+            for half, n in zip((~late, late), n_baskets, strict=True)
+        )
+        return cls._of_codes(basket, item, names, sum(n_baskets)), first, second
+
+    @classmethod
+    def _of_codes(
+        cls, basket: Ints, item: Ints, names: tuple[Hashable, ...], n_baskets: int
+    ) -> Self:
         width = max(len(names), 1)
-        pairs = np.sort(basket[known].astype(np.int64) * width + item[known])
+        pairs = np.sort(basket.astype(np.int64) * width + item)
         pairs = pairs[np.diff(pairs, prepend=-1) != 0]
-        row, code = np.divmod(pairs, width)
+        rows, codes = np.divmod(pairs, width)
+        begins = np.flatnonzero(np.diff(rows, prepend=-1) != 0)
         return cls(
-            starts=_starts(row, len(baskets)),
-            items=code,
-            names=tuple(names.tolist()),
-            n_baskets=len(baskets) if n_baskets is None else n_baskets,
+            starts=np.append(begins, len(rows)), items=codes, names=names, n_baskets=n_baskets
         )
 
     @property
@@ -141,17 +175,21 @@ class Baskets:
 
     def counts_of(self, itemsets: Sequence[Collection[Hashable]]) -> Ints:
         """Baskets that hold each of these (non-empty) itemsets; 0 where an item is unknown."""
-        code_of = {name: code for code, name in enumerate(self.names)}
-        rows_of: dict[Hashable, Ints] = {}
-        order = np.argsort(self.items, kind="stable")
-        by_item = self.rows[order]
-        ends = np.cumsum(self.item_counts)
-        for name in set().union(*itemsets) & code_of.keys():
-            code = code_of[name]
-            rows_of[name] = by_item[ends[code] - self.item_counts[code] : ends[code]]
+        wanted = set().union(*itemsets)
+        codes = {name: code for code, name in enumerate(self.names) if name in wanted}
+        held = np.zeros(len(self.names), bool)
+        held[list(codes.values())] = True
+        entries = np.flatnonzero(held[self.items])
+        entries = entries[np.argsort(self.items[entries], kind="stable")]
+        by_item = np.searchsorted(self.starts, entries, side="right") - 1
+        ends = np.cumsum(np.where(held, self.item_counts, 0))
+        rows_of = {
+            name: by_item[ends[code] - self.item_counts[code] : ends[code]]
+            for name, code in codes.items()
+        }
         counts = np.zeros(len(itemsets), np.int64)
         for k, itemset in enumerate(itemsets):
-            parts = sorted((rows_of.get(name, by_item[:0]) for name in itemset), key=len)
+            parts = sorted((rows_of.get(name, entries[:0]) for name in itemset), key=len)
             common = parts[0]
             for part in parts[1:]:
                 common = np.intersect1d(common, part, assume_unique=True)
@@ -243,7 +281,12 @@ def frequent_itemsets(
     data and gives way to the bitmaps on larger. MiningTooLargeError says what does not fit and
     which support would.
     """
-    data = _Frequent.of(baskets, minimum_count(min_support, baskets.n_baskets))
+    minimum = minimum_count(min_support, baskets.n_baskets)
+    if method == "compiled" or (method == "fpgrowth" and len(baskets.items) >= LARGE_LINES):
+        found = _compiled(baskets, minimum, max_length, max_itemsets, max_bytes)
+        if found is not None:
+            return found
+    data = _Frequent.of(baskets, minimum)
     if method == "apriori":
         return _apriori(data, max_length, max_itemsets, max_bytes)
     if method == "fpgrowth" and data.is_small:
@@ -286,11 +329,7 @@ class _Frequent:
 
     @classmethod
     def of(cls, baskets: Baskets, minimum: int) -> Self:
-        counts = baskets.item_counts
-        codes = np.argsort(-counts, kind="stable")
-        codes = codes[counts[codes] >= minimum]
-        rank = np.full(len(counts), -1)
-        rank[codes] = np.arange(len(codes))
+        codes, rank = _by_count(baskets, minimum)
         ranks = rank[baskets.items]
         rows = baskets.rows[ranks >= 0]
         fresh = np.cumsum(np.diff(rows, prepend=-1) != 0) - 1
@@ -464,6 +503,91 @@ def _vertical(
         bits = _bitmaps(slots[kept], basket, len(partners), -(-len(sizes) // 64))
         _grow([item], partners, counts[partners], bits, longest, found)
     return found.itemsets("vertical bitmaps")
+
+
+def _compiled(
+    baskets: Baskets, minimum: int, max_length: int | None, max_itemsets: int, max_bytes: int
+) -> Itemsets | None:
+    """As `_vertical`, in machine code; None where it does not fit: `_vertical` says what does.
+
+    Pairs are counted in one pass along the baskets, in several where their table is too large. From
+    triples on, each item's bitmaps are read off those of the whole market.
+    """
+    codes, rank = _by_count(baskets, minimum)
+    item_counts = baskets.item_counts[codes]
+    longest = min(max_length or len(codes), len(codes))
+    parts: list[tuple[Ints, Ints, Ints]] = [
+        (np.ones(len(codes), np.int64), item_counts, np.arange(len(codes)))
+    ]
+    if longest > 1:
+        starts, ranks = ranked_rows(baskets.starts, baskets.items, rank.astype(np.int32))
+        ends, partners, counts = _pairs(starts, ranks, len(codes), minimum)
+        widths = np.diff(ends, prepend=0)
+        rarer = np.repeat(np.arange(len(codes)), widths)
+        pairs = np.column_stack([rarer, partners]).ravel()
+        parts.append((np.full(len(counts), 2), counts, pairs))
+        branching = widths > 1
+        extending = np.zeros(len(codes), bool)
+        extending[partners[branching[rarer]]] = True
+        words = -(-(len(starts) - 1) // 64)
+        needed = 8 * words * int(extending.sum()) + 8 * len(baskets.items)
+        most = max_itemsets - len(codes) - len(counts)
+        if most < 0 or needed > max_bytes:
+            return None
+        if longest > 2 and branching.any():
+            slot = np.where(extending, np.cumsum(extending) - 1, -1)
+            begins, rows = rows_by_item(starts, ranks, extending | branching, item_counts)
+            bits = bitmaps(begins, rows, slot, int(extending.sum()), words)
+            lengths, longer, ranks_of, whole = longer_itemsets(
+                np.flatnonzero(branching), ends, partners, counts, begins, rows, bits, slot,
+                minimum, longest, most,
+            )  # fmt: skip
+            if not whole:
+                return None
+            parts.append((lengths.astype(np.int64), longer, ranks_of.astype(np.int64)))
+    elif len(codes) > max_itemsets:
+        return None
+    sizes, all_counts, all_ranks = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return Itemsets(
+        levels=tuple(_levels(sizes, all_counts, codes[all_ranks])),
+        names=baskets.names,
+        n_baskets=baskets.n_baskets,
+        engine="compiled bitmaps",
+    )
+
+
+def _pairs(starts: Ints, ranks: Codes, items: int, minimum: int) -> tuple[Ints, Codes, Ints]:
+    """Where each item's partners end, the partners, and the counts of these pairs."""
+    found = []
+    first = total = 0
+    while first < items:
+        end = int(math.sqrt(first * first + 2 * PAIRS_AT_ONCE))
+        end = min(max(end, first + 1), items)
+        ends, partners, counts = frequent_pairs(starts, ranks, first, end, minimum)
+        found.append((ends + total, partners, counts))
+        first, total = end, total + len(partners)
+    ends, partners, counts = map(np.concatenate, zip(*found, strict=True))
+    return ends, partners, counts
+
+
+def _levels(lengths: Ints, counts: Ints, items: Ints) -> Iterator[Level]:
+    """Itemsets of mixed lengths, their items one after the other, as sorted levels."""
+    begins = np.cumsum(lengths) - lengths
+    for length in range(1, int(lengths.max(initial=0)) + 1):
+        own = np.flatnonzero(lengths == length)
+        sets = np.sort(items[begins[own][:, None] + np.arange(length)], axis=1)
+        order = np.lexsort(sets.T[::-1])
+        yield Level(sets[order], counts[own][order])
+
+
+def _by_count(baskets: Baskets, minimum: int) -> tuple[Ints, Ints]:
+    """The codes of the frequent items, the most frequent first, and each code's rank or -1."""
+    counts = baskets.item_counts
+    codes = np.argsort(-counts, kind="stable")
+    codes = codes[counts[codes] >= minimum]
+    rank = np.full(len(counts), -1)
+    rank[codes] = np.arange(len(codes))
+    return codes, rank
 
 
 def _companions(data: _Frequent) -> Iterator[tuple[int, Ints, Ints]]:
