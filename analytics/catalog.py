@@ -12,9 +12,11 @@ import dataclasses
 import datetime as dt
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeVar, get_args
+
+import sqlalchemy as sa
 
 from analytics.errors import UnknownNameError, UserError, either
 from analytics.result import Unit
@@ -213,6 +215,10 @@ DIMENSIONS = (
     ),
 )
 
+#: A saved group of people: a filter on whoever did it, and no column of any table. Groups overlap,
+#: so nothing is split by them.
+SEGMENT = Dimension("segment", "Segment", "a saved group of people")
+
 Row = TypeVar("Row", bound=Dimension | Metric)
 
 SALE = (("kind", ("sale",)),)
@@ -355,7 +361,7 @@ METRICS = (
     ),
     Metric(
         "average_order", "Average order", "money", GROSS, SALES,
-        group="Conversion", minimum=30, aliases=("aov", "average order value", "basket"),
+        group="Conversion", minimum=30, aliases=("aov", "average order value", "order value", "basket"),
         help="Revenue per order.",
     ),
     Metric(
@@ -397,7 +403,8 @@ class Plan:
     `metric` is the catalogue's (empty: the share of people who order), `mde` the smallest lift
     that matters. `split` pairs each variant with its planned share (empty: equal), `control` names
     the variant that the others are compared with. `adjusted` takes what people did before into
-    account (CUPED).
+    account (CUPED). `strata` compares like with like: people of one day ("day"), or of one value
+    of a dimension, weighted by their number.
     """
 
     name: str
@@ -409,6 +416,7 @@ class Plan:
     split: tuple[tuple[str, float], ...] = ()
     guardrails: tuple[Limit, ...] = ()
     adjusted: bool = False
+    strata: str = ""
 
     @property
     def days(self) -> int:
@@ -417,12 +425,42 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class DigestPlan:
+    """A digest with a name: its metrics in their order, and the language of its numbers."""
+
+    name: str
+    metrics: tuple[str, ...]
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Members:
+    """A saved segment as questions know it: `people()` selects the `person_id` of those in it.
+
+    `words` say what it is and of which days, for the receipt.
+    """
+
+    name: str
+    words: str
+    people: Callable[[], sa.Select[tuple[str]]]
+
+
+@dataclass(frozen=True)
 class Catalog:
-    """What can be asked about: ours, and the rows that the user's config.yaml adds."""
+    """What can be asked about: ours, and the rows that the user's config.yaml adds.
+
+    `segments()` are the saved ones, as of the question's day; they are read when one is named.
+    """
 
     dimensions: tuple[Dimension, ...] = DIMENSIONS
     metrics: tuple[Metric, ...] = METRICS
     plans: tuple[Plan, ...] = ()
+    segments: Callable[[], tuple[Members, ...]] = tuple
+    digests: tuple[DigestPlan, ...] = ()
+
+    def digest(self, name: str) -> DigestPlan | None:
+        """The digest of exactly this name; None where there is none."""
+        return next((d for d in self.digests if d.name == name), None)
 
     def plan(self, experiment: str) -> Plan | None:
         """How an experiment was registered; None where it was not."""
@@ -430,7 +468,7 @@ class Catalog:
 
     def dimension(self, name: str) -> Dimension:
         """The dimension of exactly this name; KeyError where there is none."""
-        for dimension in self.dimensions:
+        for dimension in (*self.dimensions, SEGMENT):
             if dimension.name == name:
                 return dimension
         raise KeyError(name)
@@ -448,7 +486,17 @@ class Catalog:
 
     def find_dimension(self, said: str) -> Dimension:
         """The dimension of this name, label or alias; UnknownNameError with the nearest."""
-        return _find("dimension", said, self.dimensions)
+        return _find("dimension", said, (*self.dimensions, SEGMENT))
+
+    def find_segment(self, said: str) -> Members:
+        """The saved segment of this name; UnknownNameError with the nearest."""
+        known = {folded(m.name): m for m in self.segments()}
+        if folded(said) in known:
+            return known[folded(said)]
+        error = UnknownNameError("segment", said, [m.name for m in known.values()])
+        if not known:
+            error.hint = "None is saved yet: ask `segment`, then `segment save loyal cluster 1`."
+        raise error
 
     def extended(
         self,

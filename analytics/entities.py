@@ -13,6 +13,7 @@ What the filters and slices mean:
   the alphabetically first.
 * What an order's own columns lack is taken from the event that completed it (`events.order_id`);
   what is known nowhere nearer is taken from the person (`people`).
+* A saved segment is whoever belongs to it on the day of the question; rows of nobody known are not.
 """
 
 import datetime as dt
@@ -86,7 +87,7 @@ def sliced(
     slices: list[Sql] = [
         values[d.name].label(name) for d, name in zip(scope.slices, slice_names(scope), strict=True)
     ]
-    return main, scope.conditions(values), slices
+    return main, [*scope.conditions(values), *scope.whose(person_id)], slices
 
 
 def slice_names(scope: Scope) -> list[str]:

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from analytics.catalog import Catalog, Dimension, Entity, folded
-from analytics.errors import UnknownNameError
+from analytics.catalog import SEGMENT, Catalog, Dimension, Entity, Members, folded
+from analytics.errors import UnknownNameError, UserError
 from analytics.period import Period
 from storage.schema import EPOCH, Instant, metadata
 from storage.sql import Sql, epoch_s, idiv, json_text, local_day
@@ -161,7 +161,8 @@ class Scope:
     `filters` hold stored spellings. `also` are further dimensions to slice by: one slice for each
     combination of values. `blank` are the pairs (dimension, table) where the table's
     column holds no value at all: there the entity looks to its next table. `lookback` is how many
-    days before a window's end are read at least.
+    days before a window's end are read at least. `members` are the saved segments among the
+    filters, each filter's together.
     """
 
     zone: ZoneInfo
@@ -172,6 +173,7 @@ class Scope:
     blank: frozenset[tuple[str, str]] = frozenset()
     lookback: int = 0
     also: tuple[Dimension, ...] = ()
+    members: tuple[tuple[Members, ...], ...] = ()
 
     @property
     def since(self) -> dt.datetime:
@@ -198,7 +200,8 @@ class Scope:
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
         """The dimensions that rows must know: those of the filters, and the slice."""
-        names = [f.dimension for f in self.filters] + [d.name for d in self.slices]
+        names = [f.dimension for f in self.filters if f.dimension != SEGMENT.name]
+        names += [d.name for d in self.slices]
         return tuple(self.catalog.dimension(n) for n in dict.fromkeys(names))
 
     def looking_back(self, days: int) -> "Scope":
@@ -226,7 +229,23 @@ class Scope:
 
     def conditions(self, values: dict[str, Sql]) -> list[Sql]:
         """The filters as conditions; `values` has an expression per dimension's name."""
-        return [condition(f, values[f.dimension]) for f in self.filters]
+        return [
+            condition(f, values[f.dimension]) for f in self.filters if f.dimension != SEGMENT.name
+        ]
+
+    def whose(self, person_id: Sql) -> list[Sql]:
+        """The saved segments among the filters, as conditions on whoever did something.
+
+        Nobody known is in no segment, and passes a negated filter.
+        """
+        named = [f for f in self.filters if f.dimension == SEGMENT.name]
+        conditions: list[Sql] = []
+        for wanted, members in zip(named, self.members, strict=True):
+            within = sa.or_(*(person_id.in_(m.people()) for m in members))
+            conditions.append(
+                sa.or_(person_id.is_(None), sa.not_(within)) if wanted.negated else within
+            )
+        return conditions
 
     def local_day(self, at: Sql) -> Sql:
         """The local day number of an instant in the span that is read.
@@ -343,21 +362,38 @@ def scope_of(
 ) -> Scope:
     """The scope of a question: named periods, with filters checked against the store.
 
-    Raises UnknownNameError for a dimension or value that the store does not know.
+    Raises UnknownNameError for a dimension, value or segment that is not known.
     """
+    if by == SEGMENT:
+        raise UserError(
+            "Saved segments overlap, so nothing can be split by them.",
+            hint="Compare two: `kpis for segment loyal vs segment new`.",
+        )
     windows = tuple(Window.of(name, period, zone) for name, period in periods)
     blank: set[tuple[str, str]] = set()
     found: dict[str, dict[str, list[str]]] = {}
     wanted = [catalog.find_dimension(f.dimension) for f in filters] + ([by] if by else [])
+    members = tuple(
+        tuple(dict.fromkeys(map(catalog.find_segment, f.values)))
+        for f, d in zip(filters, wanted, strict=False)
+        if d == SEGMENT
+    )
     for dimension in wanted:
-        if dimension.name not in found:
+        if dimension.name not in found and dimension != SEGMENT:
             found[dimension.name] = values_of(store, dimension)
             blank |= {(dimension.name, t) for t, v in found[dimension.name].items() if not v}
+    named = iter(members)
     spelled = tuple(
-        replace(f, dimension=d.name, values=spell(d, f.values, found[d.name]))
+        replace(
+            f,
+            dimension=d.name,
+            values=tuple(m.name for m in next(named))
+            if d == SEGMENT
+            else spell(d, f.values, found[d.name]),
+        )
         for f, d in zip(filters, wanted, strict=False)
     )
-    return Scope(zone, windows, catalog, Filters(spelled), by, frozenset(blank))
+    return Scope(zone, windows, catalog, Filters(spelled), by, frozenset(blank), members=members)
 
 
 def resolve(store: Store, catalog: Catalog, filters: Filters) -> Filters:

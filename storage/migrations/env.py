@@ -10,7 +10,8 @@ from alembic import context
 import storage.experiments
 import storage.grants
 import storage.installs
-import storage.schedules  # noqa: F401 - their tables
+import storage.schedules
+import storage.segments  # noqa: F401 - their tables
 from storage.state import VERSION_TABLE, metadata
 
 context.configure(
