@@ -361,8 +361,8 @@ METRICS = (
     ),
     Metric(
         "average_order", "Average order", "money", GROSS, SALES,
-        group="Conversion", minimum=30, aliases=("aov", "average order value", "order value", "basket"),
-        help="Revenue per order.",
+        group="Conversion", minimum=30, help="Revenue per order.",
+        aliases=("aov", "average order value", "order value", "basket"),
     ),
     Metric(
         "nps", "NPS", "score",
@@ -430,7 +430,7 @@ class DigestPlan:
 
     name: str
     metrics: tuple[str, ...]
-    language: str = ""
+    language: str = "en"
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,17 @@ to the last bit on every engine and in every run, and are centred without loss. 
 moment, which serves a check, is a sum of doubles about a constant near the mean.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from analytics.catalog import ENTITY, Dimension, Measure, Metric
+from analytics.catalog import ENTITY, Catalog, Dimension, Measure, Metric, folded
 from analytics.entities import rows_of
 from analytics.errors import UserError
-from analytics.measure import per_person
+from analytics.measure import holds, per_person, value_of
 from analytics.methods.experiment.arms import Kind
 from analytics.methods.experiment.moments import Moments
 from analytics.result import Unit
@@ -46,16 +47,17 @@ class Outcome:
     """A metric per exposed person.
 
     `kind` proportion: the share of people with any; mean: `top` per person; ratio: the sum of
-    `top` over the sum of `bottom`, the person staying the unit. `scale` multiplies what is shown
-    (NPS: 100). `capped` values are cut at the 99.9th percentile of all arms together. A ratio over
-    less than `minimum` is not told. `adjusted` ones come with the same measure over the 28 days
-    before the exposure, which tells much of a person's later doings (CUPED).
+    `top` over the sum of `bottom`, the person staying the unit; quantile: the value that the share
+    `at` of `top`'s rows do not exceed, the person staying the unit. `scale` multiplies what is
+    shown (NPS: 100). `capped` values are cut at the 99.9th percentile of all arms together. A
+    ratio over less than `minimum` is not told. `adjusted` ones come with the same measure over the
+    28 days before the exposure, which tells much of a person's later doings (CUPED).
     """
 
     name: str
     label: str
     unit: Unit
-    kind: Kind
+    kind: Kind | Literal["quantile"]
     top: Measure
     bottom: Measure | None = None
     scale: float = 1.0
@@ -63,6 +65,7 @@ class Outcome:
     capped: bool = False
     minimum: int = 0
     adjusted: bool = False
+    at: float = 0.0
 
     @property
     def entity(self) -> str:
@@ -90,9 +93,54 @@ class NoOutcomeError(UserError):
 
 
 def adjusted(outcome: Outcome) -> Outcome:
-    """The outcome beside what was done before; ratios and day counts stay as they are."""
-    can = outcome.kind != "ratio" and ENTITY[outcome.entity].clock == "at"
+    """The outcome beside what was done before; ratios, quantiles and day counts stay as is."""
+    can = outcome.kind not in ("ratio", "quantile") and ENTITY[outcome.entity].clock == "at"
     return replace(outcome, adjusted=can)
+
+
+QUANTILE = re.compile(r"(?:p(?P<percent>\d{1,2}(?:\.\d)?)|(?P<median>median)(?: of)?)\s+(?P<of>.+)")
+
+
+def named_outcome(said: str, catalog: Catalog) -> Outcome:
+    """What a name stands for: a metric, `p90 order value`, or empty for the people who ordered.
+
+    Raises UnknownNameError or NoOutcomeError.
+    """
+    if not said or folded(said) in ("ordered", "order", "people who ordered"):
+        return ORDERED
+    quantile = QUANTILE.fullmatch(said.strip().casefold())
+    if quantile is None:
+        return outcome_of(catalog.find_metric(said))
+    percent = 50.0 if quantile["median"] else float(quantile["percent"])
+    return quantile_of(catalog.find_metric(quantile["of"]), percent)
+
+
+def quantile_of(metric: Metric, percent: float) -> Outcome:
+    """The percentile of the values that the metric adds up, one per row (an order, a session).
+
+    Raises NoOutcomeError where the metric adds up none.
+    """
+    top, bottom = metric.numerator, metric.denominator
+    if not 0 < percent < 100:
+        raise NoOutcomeError("A percentile is above 0 and below 100.", hint="Say `p90 revenue`.")
+    one_of_each = bottom is None or (bottom.aggregate == "count" and bottom.entity == top.entity)
+    if top.aggregate != "sum" or top.reach != "period" or not one_of_each:
+        raise NoOutcomeError(
+            f"{metric.label} has no percentiles: it does not add up one value per row.",
+            hint="Try `metric p90 order value` or `metric median time spent`.",
+        )
+    what = re.sub(r" \(mean\)$", "", metric.label[0].lower() + metric.label[1:])
+    what = f"{what.removeprefix('average ')} value" if what.startswith("average ") else what
+    place = "Median" if percent == 50 else f"{percent:g}th percentile of"
+    return Outcome(
+        f"p{percent:g} {metric.name}",
+        f"{place} {what}",
+        metric.unit,
+        "quantile",
+        top,
+        more_is_better=metric.more_is_better is not False,
+        at=percent / 100,
+    )
 
 
 def outcome_of(metric: Metric) -> Outcome:
@@ -143,16 +191,22 @@ def outcome_of(metric: Metric) -> Outcome:
 
 
 def first_exposures(experiment: str, scope: Scope) -> sa.Subquery:
-    """One row per exposed person: variant, exposed_at, local day; `mixed` is 1 for those in two."""
+    """One row per exposed person: variant, exposed_at, local day; `mixed` is 1 for those in two.
+
+    Who was exposed before the scope's days is not among them: what they saw may have sent some
+    away already.
+    """
+    at = sa.func.min(exposures.c.exposed_at)
     first = (
         sa.select(
             exposures.c.person_id,
-            sa.func.min(exposures.c.exposed_at).label("exposed_at"),
+            at.label("exposed_at"),
             sa.func.min(exposures.c.variant).label("variant"),
             sa.func.max(exposures.c.variant).label("last_variant"),
         )
         .where(exposures.c.experiment == experiment, exposures.c.exposed_at < instant(scope.until))
         .group_by(exposures.c.person_id)
+        .having(at >= instant(scope.windows[0].since))
         .subquery("first")
     )
     return sa.select(
@@ -228,7 +282,100 @@ def segment_of(units: sa.CTE, by: Dimension, scope: Scope) -> tuple[Sql, sa.From
     return (sa.func.coalesce(*known) if len(known) > 1 else known[0]), joined
 
 
+def exposure_logging(units: sa.CTE, scope: Scope) -> sa.Select[*tuple[Any, ...]]:
+    """Per variant: people, those with an event in the day `before` the exposure, the `silent` ones.
+
+    Silent are those without any event from the exposure on.
+    """
+    earliest = epoch_s(units.c.exposed_at) - sa.literal_column("86400")
+    before = sa.and_(events.c["at"] < units.c.exposed_at, epoch_s(events.c["at"]) >= earliest)
+    seen = (
+        sa.select(
+            units.c.person_id,
+            sa.func.max(sa.case((before, 1), else_=0)).label("before"),
+            sa.func.max(sa.case((events.c["at"] >= units.c.exposed_at, 1), else_=0)).label("after"),
+        )
+        .join_from(units, events, events.c.person_id == units.c.person_id)
+        .where(events.c["at"] < instant(scope.until))
+        .group_by(units.c.person_id)
+        .subquery("seen")
+    )
+    return (
+        sa.select(
+            units.c.variant,
+            icount().label("people"),
+            isum(sa.func.coalesce(seen.c.before, 0)).label("before"),
+            isum(1 - sa.func.coalesce(seen.c.after, 0)).label("silent"),
+        )
+        .select_from(units.outerjoin(seen, seen.c.person_id == units.c.person_id))
+        .group_by(units.c.variant)
+        .order_by(units.c.variant)
+    )
+
+
 # --- what they did ------------------------------------------------------------------------------
+
+
+def values_after(units: sa.CTE, outcome: Outcome, scope: Scope) -> sa.CTE:
+    """The rows' values after each person's exposure: variant, person_id, value."""
+    rows, late = after_exposure(units, outcome.entity, scope)
+    of_whom = units.alias("of_whom")
+    value = value_of(rows, outcome.top.column)
+    wanted = [holds(rows, column, values) for column, values in outcome.top.where]
+    return (
+        sa.select(of_whom.c.variant, of_whom.c.person_id, value.label("value"))
+        .join_from(rows, of_whom, of_whom.c.person_id == rows.c.person_id)
+        .where(late, value.is_not(None), *wanted)
+        .cte("after")
+    )
+
+
+def value_counts(values: sa.CTE) -> sa.Select[*tuple[Any, ...]]:
+    """How many values each variant has."""
+    counted = sa.select(values.c.variant, icount().label("values")).group_by(values.c.variant)
+    return counted.order_by(values.c.variant)
+
+
+def values_at(values: sa.CTE, places: Mapping[str, Sequence[int]]) -> sa.Select[*tuple[Any, ...]]:
+    """The values at these places, from 1, of each variant's in order: variant, place, value."""
+    order = values.c.value
+    place = sa.func.row_number().over(partition_by=values.c.variant, order_by=order)
+    ranked = sa.select(values.c.variant, values.c.value, place.label("place")).subquery("ranked")
+    wanted = [
+        sa.and_(ranked.c.variant == variant, ranked.c.place.in_(sorted(set(numbers))))
+        for variant, numbers in places.items()
+    ]
+    columns = (ranked.c.variant, ranked.c.place, ranked.c.value)
+    return sa.select(*columns).where(sa.or_(*wanted)).order_by(ranked.c.variant, ranked.c.place)
+
+
+def below_sums(values: sa.CTE, edges: Mapping[str, int]) -> sa.Select[*tuple[Any, ...]]:
+    """Per variant over people: n, Σy, Σy², Σx, Σx², Σxy; y counts values up to the edge, x all."""
+    edge = sa.case(*((values.c.variant == v, sa.literal(e)) for v, e in edges.items()))
+    each = (
+        sa.select(
+            values.c.variant,
+            values.c.person_id,
+            icount().label("x"),
+            isum(sa.case((values.c.value <= edge, 1), else_=0)).label("y"),
+        )
+        .group_by(values.c.variant, values.c.person_id)
+        .subquery("each")
+    )
+    x, y = each.c.x, each.c.y
+    return (
+        sa.select(
+            each.c.variant,
+            icount().label("n"),
+            isum(y).label("y1"),
+            isum(y * y).label("y2"),
+            isum(x).label("x1"),
+            isum(x * x).label("x2"),
+            isum(x * y).label("xy"),
+        )
+        .group_by(each.c.variant)
+        .order_by(each.c.variant)
+    )
 
 
 def outcome_sums(

@@ -1,8 +1,8 @@
 """Experiments as read from the store: which there are, who saw what, and how each metric moved.
 
-Answers are as of the morning of the question: rows of the running day wait until tomorrow, so that
-all asks of a day see the same data. That makes a day one look, which is what the daily bounds of a
-plan allow for.
+Answers are as of the morning of the question: rows of the running day wait until tomorrow. What is
+read is kept as the day's snapshot, so that all asks of a day see the same data, whatever is loaded
+meanwhile. That makes a day one look, which is what the daily bounds of a plan allow for.
 """
 
 import datetime as dt
@@ -31,7 +31,9 @@ from analytics.methods.experiment.health import (
     allocation_p,
     split_check,
 )
-from analytics.methods.experiment.moments import Moments
+from analytics.methods.experiment.moments import Moments, total
+from analytics.methods.experiment.proportions import FEWEST_PER_CELL
+from analytics.methods.experiment.quantiles import QuantileSums, neighbour_ranks, rank_of
 from analytics.methods.experiment.regimes import (
     FIRST_DAY,
     Look,
@@ -40,23 +42,30 @@ from analytics.methods.experiment.regimes import (
     Regime,
     information,
 )
+from analytics.methods.experiment.strata import Strata, stratified_arms
 from analytics.methods.experiment.tails import skew_check
 from analytics.methods.experiment.verdict import Evidence, State, Verdict, verdict
 from analytics.outcomes import (
-    ORDERED,
     Outcome,
     Who,
     adjusted,
+    below_sums,
+    exposure_logging,
     head_counts,
     moments_of,
-    outcome_of,
+    named_outcome,
     outcome_sums,
     units_of,
+    value_counts,
+    values_after,
+    values_at,
 )
 from analytics.period import DAY, between
+from analytics.plans import DAY_STRATUM, registered_as
 from analytics.result import Value
-from analytics.scope import Scope, day_of, scope_of
-from analytics.words import listed
+from analytics.scope import Scope, day_of, in_quotes, scope_of
+from analytics.words import date_words, listed
+from storage.experiments import Snapshot
 from storage.schema import exposures
 from storage.sql import Sql
 
@@ -74,9 +83,44 @@ Role = Literal["main", "second", "guardrail"]
 #: Moments of one outcome by variant and day (or segment).
 ByKey = dict[str, dict[Value, Moments]]
 
+#: What one variant's value is made from.
+Side = Moments | QuantileSums | Strata
+
 
 NO_EXPERIMENT = "No experiment is in the store yet."
 LOAD_SOME = "Load who saw what with `python -m bot load exposures FILE`."
+
+
+# --- the day's snapshot -------------------------------------------------------------------------
+
+
+def on_snapshot(experiment: str, ctx: Context, *, fresh: bool = False) -> Context:
+    """The context whose store answers as it first did today; `fresh` begins anew.
+
+    Without a memory, and while the store has nothing of yesterday yet, the store is read each time.
+    """
+    through = ctx.store.data_through()
+    if ctx.state is None or through is None or local_date(through, ctx.zone) < ctx.today - DAY:
+        return ctx
+    store = Snapshot(
+        ctx.store,
+        ctx.state,
+        experiment=folded(experiment),
+        day=ctx.today,
+        now=ctx.now,
+        fresh=fresh,
+    )
+    return replace(ctx, store=store)
+
+
+def taken_at(ctx: Context) -> dt.datetime | None:
+    """When the latest of the answers used was read, in the asker's zone; None: not kept."""
+    if not isinstance(ctx.store, Snapshot) or not ctx.store.taken:
+        return None
+    return max(ctx.store.taken).astimezone(ctx.zone)
+
+
+# --- which there are ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -89,10 +133,10 @@ class Sighting:
     people: dict[str, int]
 
 
-def sightings(ctx: Context) -> dict[str, Sighting]:
+def sightings(ctx: Context, *, none_is_fine: bool = False) -> dict[str, Sighting]:
     """All experiments that the store knows, with their people."""
     found = read_sightings(ctx, sa.true(), sa.func.count(sa.distinct(exposures.c.person_id)))
-    if not found:
+    if not found and not none_is_fine:
         raise NotEnoughDataError(NO_EXPERIMENT, hint=LOAD_SOME)
     return found
 
@@ -107,6 +151,13 @@ def sighting_of(said: str, ctx: Context) -> Sighting:
         raise NotEnoughDataError(NO_EXPERIMENT, hint=LOAD_SOME)
     name = said if said in names else next((n for n in names if folded(n) == folded(said)), None)
     if name is None:
+        plan = registered_as(said, ctx).plan
+        if plan is not None:
+            raise NotEnoughDataError(
+                f"{said} is registered from {date_words(plan.start)} on, but nobody was exposed "
+                "to it yet.",
+                hint=LOAD_SOME,
+            )
         raise UnknownNameError("experiment", said, names)
     return read_sightings(ctx, exposures.c.experiment == name, sa.literal_column("0"))[name]
 
@@ -139,6 +190,8 @@ class Trial:
 
     `start` is its first local day, `until` the day after the last that counts. `counts` are people
     per variant and day of first exposure, without the `mixed` ones who saw several variants.
+    `halted` is the day from which on it was stopped by hand; `logging` what tells whether all
+    variants record who saw them alike.
     """
 
     name: str
@@ -151,6 +204,8 @@ class Trial:
     counts: dict[str, dict[dt.date, int]]
     mixed: int
     stopped: bool
+    halted: dt.date | None = None
+    logging: tuple["Logging", ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -170,7 +225,13 @@ class Trial:
     @cached_property
     def split(self) -> Split:
         """The head counts against the plan."""
-        return split_check(list(self.people.values()), self.shares)
+        found = split_check(list(self.people.values()), self.shares)
+        return replace(found, p=None) if self.by_day else found
+
+    @property
+    def by_day(self) -> bool:
+        """Whether each day is compared by itself: then the shares may change between days."""
+        return self.plan is not None and self.plan.strata == DAY_STRATUM
 
     @cached_property
     def shares(self) -> list[float] | None:
@@ -187,8 +248,14 @@ class Trial:
             split=self.split,
             contaminated=self.mixed,
             exposed=sum(self.people.values()) + self.mixed,
-            allocation_changed=p is not None and p < SRM_BLOCKS,
+            allocation_changed=p is not None and p < SRM_BLOCKS and not self.by_day,
+            exposure_logging_differs=differ([row.before for row in self.logging], self.people),
         )
+
+    @cached_property
+    def silence_differs(self) -> bool:
+        """Whether the shares of people who did nothing after the exposure differ beyond luck."""
+        return differ([row.silent for row in self.logging], self.people)
 
     def regime(self, treatment: str) -> Regime:
         """How strict a look must be: by the plan's daily looks, or for any number of looks."""
@@ -203,9 +270,30 @@ class Trial:
         return Planned(self.plan.days, tuple(looks))
 
 
+@dataclass(frozen=True)
+class Logging:
+    """One variant's people with an event in the day before the exposure, and with none after it.
+
+    Nobody knows beforehand which variant comes, so the first share is the same in all, unless they
+    record the exposure at different moments. The second may also be an effect.
+    """
+
+    variant: str
+    before: int
+    silent: int
+
+
+def differ(some: Sequence[int], people: Mapping[str, int]) -> bool:
+    """Whether the shares of people differ between variants at the level that blocks a split."""
+    rest = [n - k for k, n in zip(some, people.values(), strict=False)]
+    p = allocation_p([list(some), rest]) if some else None
+    return p is not None and p < SRM_BLOCKS
+
+
 def trial_of(sighting: Sighting, ctx: Context, by: Dimension | None) -> Trial:
     """The experiment as of this morning: answers within a day repeat."""
-    plan = ctx.catalog.plan(sighting.name)
+    known = registered_as(sighting.name, ctx)
+    plan = known.plan
     first, last = (local_date(at, ctx.zone) for at in (sighting.first, sighting.last))
     start = plan.start if plan else first
     end = min(ctx.today, plan.end + DAY if plan else ctx.today)
@@ -213,6 +301,8 @@ def trial_of(sighting: Sighting, ctx: Context, by: Dimension | None) -> Trial:
     stopped = last < ctx.today - 2 * DAY and (last - first).days + 1 >= FIRST_DAY
     if plan is None and stopped:
         end = last + DAY
+    if known.stopped:
+        end, stopped = min(end, known.stopped), True
     if len(sighting.people) < 2:
         raise NotEnoughDataError(
             f"{sighting.name} has only one variant: {listed(list(sighting.people))}.",
@@ -236,12 +326,27 @@ def trial_of(sighting: Sighting, ctx: Context, by: Dimension | None) -> Trial:
         raise NotEnoughDataError(
             f"{sighting.name} was planned with {listed(planned)}, but the exposures "
             f"know {listed(variants)}.",
-            hint="Correct the experiment's split in config.yaml.",
+            hint="Correct the experiment's split where it is registered.",
         )
     control = control_of(variants, plan)
     treatments = tuple(v for v in variants if v != control)
+    seen = {
+        r["variant"]: Logging(r["variant"], r["before"], r["silent"])
+        for r in ctx.store.rows(exposure_logging(units_of(sighting.name, scope), scope))
+    }
     return Trial(
-        sighting.name, control, treatments, start, end, plan, scope, counts, mixed, stopped
+        sighting.name,
+        control,
+        treatments,
+        start,
+        end,
+        plan,
+        scope,
+        counts,
+        mixed,
+        stopped,
+        known.stopped,
+        tuple(seen.get(v, Logging(v, 0, 0)) for v in (control, *treatments)),
     )
 
 
@@ -255,11 +360,7 @@ def control_of(variants: Sequence[str], plan: Plan | None) -> str:
 
 def main_outcome(said: str | None, plan: Plan | None, catalog: Catalog) -> Outcome:
     """What it is judged by: what was asked for, else what was planned, else who ordered."""
-    wanted = said or (plan.metric if plan else "")
-    if not wanted or folded(wanted) in ("ordered", "order", "people who ordered"):
-        outcome = ORDERED
-    else:
-        outcome = outcome_of(catalog.find_metric(wanted))
+    outcome = named_outcome(said or (plan.metric if plan else ""), catalog)
     return adjusted(outcome) if plan and plan.adjusted else outcome
 
 
@@ -284,7 +385,9 @@ def moments_by(
     in_all = sum(trial.people.values())
     found: dict[Outcome, ByKey] = {o: {v: {} for v in trial.variants} for o in outcomes}
     for entity in dict.fromkeys(o.entity for o in outcomes):
-        chosen = [o for o in outcomes if o.entity == entity]
+        chosen = [o for o in outcomes if o.entity == entity and o.kind != "quantile"]
+        if not chosen:
+            continue
         units = units_of(trial.name, trial.scope, by)
         # the head counts know the days' people, so the many who did nothing need not be read
         who: Who = "everyone" if by or any(o.adjusted for o in chosen) else "doers"
@@ -302,6 +405,86 @@ def moments_by(
     return found
 
 
+def sides_of(
+    trial: Trial, main: Outcome, found: Mapping[Outcome, ByKey], ctx: Context
+) -> dict[Outcome, dict[str, Side]]:
+    """What each outcome of each variant is judged from; the main one within the plan's strata."""
+    sides: dict[Outcome, dict[str, Side]] = {
+        o: {v: total(list(by_key[v].values())) for v in trial.variants}
+        for o, by_key in found.items()
+    }
+    strata = trial.plan.strata if trial.plan else ""
+    if main.kind == "quantile":
+        sides[main] = dict(quantiles(trial, main, ctx))
+    elif strata and main.kind in ("mean", "proportion") and not main.adjusted:
+        by_key = found[main] if trial.by_day else within(trial, main, strata, ctx)
+        keys = {k for v in trial.variants for k in by_key[v]}
+        order = sorted(keys, key=lambda k: (k is None, str(k)))
+        for v in trial.variants:
+            sides[main][v] = Strata(tuple(by_key[v].get(k, Moments(0)) for k in order))
+    return sides
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All that a verdict is made from: which outcomes, what was summed, what each side comes to."""
+
+    trial: Trial
+    main: Outcome
+    roles: dict[Outcome, Role]
+    found: dict[Outcome, ByKey]
+    sides: dict[Outcome, dict[str, Side]]
+
+
+def read_trial(trial: Trial, main: Outcome, spans: Spans, ctx: Context) -> Reading:
+    """Reads all outcomes of an experiment."""
+    roles = roles_of(trial, main, spans, ctx.catalog)
+    found = moments_by(trial, list(roles), ctx)
+    return Reading(trial, main, roles, found, sides_of(trial, main, found, ctx))
+
+
+def within(trial: Trial, main: Outcome, strata: str, ctx: Context) -> ByKey:
+    """The main metric's moments by the dimension that the plan compares within."""
+    by = ctx.catalog.dimension(strata)
+    days = [("now", between(trial.start, trial.until))]
+    scope = scope_of(ctx.store, ctx.catalog, ctx.zone, days, by=by)
+    return moments_by(replace(trial, scope=scope), [main], ctx, by)[main]
+
+
+def quantiles(trial: Trial, outcome: Outcome, ctx: Context) -> dict[str, Side]:
+    """Each variant's quantile with what its error is made from; no moments where it has too few."""
+    units = units_of(trial.name, trial.scope)
+    values = values_after(units, outcome, trial.scope)
+    counts = {r["variant"]: r["values"] for r in ctx.store.rows(value_counts(values))}
+    places: dict[str, tuple[int, ...]] = {}
+    for v, n in counts.items():
+        ranks = neighbour_ranks(outcome.at, n)
+        if ranks is not None:
+            places[v] = tuple(rank_of(share, n) for share in (outcome.at, *ranks))
+    empty: Side = Moments(0)
+    if not places:
+        return dict.fromkeys(trial.variants, empty)
+    at = {(r["variant"], r["place"]): r["value"] for r in ctx.store.rows(values_at(values, places))}
+    edges = {v: at[v, three[0]] for v, three in places.items()}
+    sums = {r["variant"]: r for r in ctx.store.rows(below_sums(values, edges))}
+    sides: dict[str, Side] = dict.fromkeys(trial.variants, empty)
+    for v, three in places.items():
+        middle, low, high = (float(at[v, place]) for place in three)
+        sides[v] = QuantileSums(outcome.at, middle, low, high, Moments.from_row(sums[v]))
+    return sides
+
+
+def whole(side: Side) -> Moments:
+    """All of a side's units together; of a quantile, the people and their values up to it."""
+    match side:
+        case Moments():
+            return side
+        case QuantileSums():
+            return side.below
+        case Strata():
+            return side.whole
+
+
 @dataclass(frozen=True)
 class Finding:
     """One outcome of one treatment against the control."""
@@ -314,9 +497,21 @@ class Finding:
 
 
 def compared(
-    outcome: Outcome, control: Moments, treatment: Moments, critical: float
+    outcome: Outcome, control: Side, treatment: Side, critical: float
 ) -> Comparison | Unknown:
-    """The comparison at a strictness; a ratio over too few is unknown."""
+    """The comparison at a strictness; a ratio over too few, or a quantile of them, is unknown."""
+    better = outcome.more_is_better
+    match control, treatment:
+        case QuantileSums(), QuantileSums():
+            arms = control.arm(), treatment.arm()
+            return compare_arms(*arms, critical=critical, more_is_better=better)
+        case Strata(), Strata() if not few(outcome, control.whole, treatment.whole):
+            pairs = list(zip(control.parts, treatment.parts, strict=True))
+            arms = stratified_arms(pairs)
+            return compare_arms(*arms, critical=critical, more_is_better=better)
+    control, treatment = whole(control), whole(treatment)
+    if outcome.kind == "quantile":
+        return Unknown("too_few")
     if outcome.kind == "ratio":
         seen = [(m.x_mean or 0) * m.n for m in (control, treatment)]
         if min(seen) < outcome.minimum:
@@ -326,8 +521,14 @@ def compared(
         control,
         treatment,
         critical=critical,
-        more_is_better=outcome.more_is_better,
+        more_is_better=better,
     )
+
+
+def few(outcome: Outcome, *sides: Moments) -> bool:
+    """Whether a share is of so few that it takes the small-sample way, strata or not."""
+    cells = [n for m in sides for n in (m.positives, m.n - m.positives)]
+    return outcome.kind == "proportion" and min(cells) < FEWEST_PER_CELL
 
 
 def before_p(control: Moments, treatment: Moments) -> float | None:
@@ -346,7 +547,7 @@ def before_p(control: Moments, treatment: Moments) -> float | None:
     return found.p if isinstance(found, Comparison) else None
 
 
-def levels(trial: Trial, outcome: Outcome, sums: Mapping[str, Moments]) -> dict[str, float]:
+def levels(trial: Trial, outcome: Outcome, sums: Mapping[str, Side]) -> dict[str, float]:
     """The level at which each treatment's main metric is judged: Holm's steps over treatments.
 
     The treatment furthest from the control is judged at 5 % over their number, the next at 5 %
@@ -387,7 +588,7 @@ def roles_of(trial: Trial, main: Outcome, spans: Spans, catalog: Catalog) -> dic
 def judged(
     trial: Trial,
     roles: Mapping[Outcome, Role],
-    sums: Mapping[Outcome, Mapping[str, Moments]],
+    sums: Mapping[Outcome, Mapping[str, Side]],
     treatment: str,
     level: float,
 ) -> list[Finding]:
@@ -412,12 +613,12 @@ def judged(
 def verdict_of(
     trial: Trial,
     main: Outcome,
-    sums: Mapping[str, Moments],
+    sums: Mapping[str, Side],
     findings: Sequence[Finding],
     treatment: str,
 ) -> Verdict:
     """The verdict on one treatment. Without a registered limit a guardrail can only harm."""
-    control, treated = sums[trial.control], sums[treatment]
+    control, treated = whole(sums[trial.control]), whole(sums[treatment])
     guards = [f.guardrail for f in findings if f.guardrail]
     if trial.plan is None or not trial.plan.guardrails:
         guards = [g for g in guards if g.status == "harmed"]
@@ -427,12 +628,23 @@ def verdict_of(
             regime=trial.regime(treatment),
             days=trial.days,
             health=trial.health,
-            conversions=None if main.kind == "ratio" else (control.positives, treated.positives),
+            conversions=conversions(main, control, treated),
             skew=skew_check(control, treated) if main.kind == "mean" else None,
             guardrails=tuple(guards),
             meaningful=trial.plan.mde if trial.plan else None,
         )
     )
+
+
+def conversions(main: Outcome, control: Moments, treated: Moments) -> tuple[int, int] | None:
+    """People who did it in each arm; for a quantile, those with any value; none for a ratio."""
+    match main.kind:
+        case "ratio":
+            return None
+        case "quantile":
+            return control.n, treated.n
+        case _:
+            return control.positives, treated.positives
 
 
 #: Which state an experiment with several treatments is known by, the first that one has.
@@ -455,3 +667,16 @@ def leading(
         return FIRST_TOLD.index(verdicts[treatment].state), -z
 
     return min(treatments, key=rank)
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def said_name(name: str) -> str:
+    """An experiment's name inside a question."""
+    return name if name.replace("_", "").isalnum() and name.casefold() == name else in_quotes(name)
+
+
+def lower(label: str) -> str:
+    """A label inside a sentence; abbreviations keep their capitals."""
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -23,16 +23,25 @@ from pydantic import (
     model_validator,
 )
 
-from analytics.catalog import Catalog, Limit, Plan
+from analytics.catalog import Catalog, DigestPlan, Limit, Plan, folded
 from analytics.errors import UserError, nearest
-from analytics.methods.experiment.regimes import FIRST_DAY
-from analytics.outcomes import outcome_of
+from analytics.plans import fault_of, with_names
+from bot.when import read_when
 
 
 class ConfigError(UserError):
     """config.yaml or the environment is wrong; the message names the key."""
 
     code = "bad_config"
+
+
+def checked_zone(name: str) -> str:
+    """The name of a zone. Raises ValueError where the zone database lacks it."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("not an IANA time zone such as Europe/Berlin") from error
+    return name
 
 
 class Section(BaseModel):
@@ -81,6 +90,16 @@ class LimitSettings(Section):
     waiting: int = Field(
         50, ge=1, description="Questions that may wait; more are told to come back."
     )
+    catch_up_hours: float = Field(
+        4,
+        ge=0,
+        le=24,
+        description="A scheduled run that is late by no more is still posted, and says so; a later "
+        "one is reported as missed.",
+    )
+    retry_minutes: float = Field(
+        15, gt=0, description="A scheduled run that waits for its data is tried again so often."
+    )
     rows_shown: int = Field(
         20, ge=1, le=100, description="Rows of a table that are shown; the CSV has all of them."
     )
@@ -107,6 +126,57 @@ class SlackSettings(Section):
     api_url: str = Field(
         "https://slack.com/api/", description="Only changed to test against a stand-in for Slack."
     )
+
+
+class AccessSettings(Section):
+    """Who may ask what, see docs/access.md.
+
+    Every full member of the workspace may ask for figures about many. Single people, and what
+    changes the bot's memory, take a grant.
+    """
+
+    admins: tuple[Annotated[str, Field(pattern=r"^([TE][A-Z0-9]+/)?[UW][A-Z0-9]+$")], ...] = Field(
+        (),
+        description="The first admins, by their member id in Slack (`U012ABC`; `T012ABC/U012ABC` "
+        "where the app is installed in several workspaces): they `grant` rights to others. "
+        "DAYBREAK_ADMINS, with commas between, goes before it.",
+    )
+    everyone: tuple[str, ...] = Field(
+        (),
+        description="What every full member may do besides: commands that change something, such "
+        "as `[schedule, alert]`, or `people`, `writes`, `all`.",
+    )
+
+
+class ScheduleSettings(Section):
+    """A question that is asked by the clock."""
+
+    name: str = Field(min_length=1, description="Names it; no two have one name.")
+    question: str = Field(description="What to ask, such as `kpis last 7 days`.")
+    every: str = Field(description="When, such as `weekday 09:00` or `month on the 1st 08:00`.")
+    zone: str = Field("", description="IANA zone of the time; empty: `time_zone`.")
+    to: str = Field(description="The channel, such as `#growth` or `C0123ABCD`.")
+    owner: str = Field(
+        "terminal",
+        description="Whose rights it runs with: a Slack user id; `terminal` may do everything.",
+    )
+    team: str = Field("", description="The workspace's id, where there are several.")
+
+    @field_validator("every")
+    @classmethod
+    def readable(cls, every: str) -> str:
+        """Refuse what is no wall-clock time."""
+        try:
+            read_when(every.split())
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return every
+
+    @field_validator("zone")
+    @classmethod
+    def known_zone(cls, name: str) -> str:
+        """Refuse a zone that the zone database lacks."""
+        return checked_zone(name) if name else name
 
 
 class GuardrailSettings(Section):
@@ -142,43 +212,58 @@ class ExperimentSettings(Section):
     adjusted: bool = Field(
         False, description="Allow for what people did in the 28 days before (CUPED)."
     )
-
-    @field_validator("split")
-    @classmethod
-    def shares(cls, split: dict[str, float]) -> dict[str, float]:
-        """Refuse shares of nothing, and one variant alone."""
-        if split and (len(split) < 2 or any(share <= 0 for share in split.values())):
-            raise ValueError("needs two or more variants with shares above zero")
-        return split
+    strata: str = Field(
+        "",
+        description="Compare people of one day (`day`: then the shares may change between days) or "
+        "of one value of a dimension, such as `device`; empty: all together.",
+    )
 
     @model_validator(mode="after")
-    def a_week(self) -> "ExperimentSettings":
-        """Refuse plans that miss a weekday, and a control outside of the split."""
-        if (self.end - self.start).days + 1 < FIRST_DAY:
-            raise ValueError(f"an experiment needs at least {FIRST_DAY} days")
-        if self.control and self.split and self.control not in self.split:
-            raise ValueError(f"its control {self.control} is not in its split")
+    def possible(self) -> "ExperimentSettings":
+        """Refuse plans that can't be."""
+        fault = fault_of(self.as_said())
+        if fault:
+            raise ValueError(fault)
         return self
 
-    def plan(self, catalog: Catalog) -> Plan:
-        """The plan, its metrics looked up. Raises UserError for one that is unknown."""
-        metric = catalog.find_metric(self.metric) if self.metric else None
-        if metric:
-            outcome_of(metric)
+    def as_said(self) -> Plan:
+        """The plan, its names as they were written."""
         return Plan(
             name=self.name,
             start=self.start,
             end=self.end,
-            metric=metric.name if metric else "",
+            metric=self.metric,
             mde=self.mde,
             control=self.control,
             split=tuple(self.split.items()),
-            guardrails=tuple(
-                Limit(outcome_of(catalog.find_metric(g.metric)).name, g.margin)
-                for g in self.guardrails
-            ),
+            guardrails=tuple(Limit(g.metric, g.margin) for g in self.guardrails),
             adjusted=self.adjusted,
+            strata=self.strata,
         )
+
+    def plan(self, catalog: Catalog) -> Plan:
+        """The plan, its names looked up. Raises UserError for one that is unknown."""
+        return with_names(self.as_said(), catalog)
+
+
+class DigestSettings(Section):
+    """A digest of a team's own: `digest growth` tells its metrics in their order."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{1,39}$", description="What it is asked by.")
+    metrics: tuple[str, ...] = Field(
+        min_length=1, max_length=20, description="Metrics, such as `revenue`; your own too."
+    )
+    language: Literal["en", "de", "fr"] = Field(
+        "en", description="Signs in its numbers: `en` 1,234.5, `de` 1.234,5, `fr` 1 234,5."
+    )
+
+    def plan(self, catalog: Catalog) -> DigestPlan:
+        """The digest, its metrics looked up. Raises UserError for one that is unknown."""
+        if any(folded(self.name) == folded(w) for m in catalog.metrics
+               for w in (m.name, m.label, *m.aliases)):  # fmt: skip
+            raise ConfigError(f"“{self.name}” is the name of a metric.", hint="Take another.")
+        names = tuple(catalog.find_metric(m).name for m in self.metrics)
+        return DigestPlan(self.name, tuple(dict.fromkeys(names)), self.language)
 
 
 class Settings(Section):
@@ -199,6 +284,7 @@ class Settings(Section):
     )
     limits: LimitSettings = LimitSettings()
     slack: SlackSettings = SlackSettings()
+    access: AccessSettings = AccessSettings()
     metrics: tuple[dict[str, Any], ...] = Field(
         (), description="Metrics of your own, with the fields of docs/configuration.md."
     )
@@ -208,6 +294,15 @@ class Settings(Section):
     experiments: tuple[ExperimentSettings, ...] = Field(
         (), description="Experiments as planned, see docs/experiments.md."
     )
+    experiments_file: str = Field(
+        "", description="More of them: a YAML list in a file, its path from this one's folder."
+    )
+    digests: tuple[DigestSettings, ...] = Field(
+        (), description="Digests of your own, see docs/digests.md."
+    )
+    schedules: tuple[ScheduleSettings, ...] = Field(
+        (), description="Questions asked by the clock, see docs/digests.md."
+    )
     loads: dict[str, Any] = Field(
         default_factory=dict, description="How files become rows: one recipe per name."
     )
@@ -216,11 +311,17 @@ class Settings(Section):
     @classmethod
     def known_zone(cls, name: str) -> str:
         """Refuse a zone that the zone database lacks."""
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("not an IANA time zone such as Europe/Berlin") from error
-        return name
+        return checked_zone(name)
+
+    @field_validator("digests")
+    @classmethod
+    def one_of_a_name(cls, digests: tuple[DigestSettings, ...]) -> tuple[DigestSettings, ...]:
+        """Refuse two digests of one name."""
+        names = [d.name for d in digests]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice:
+            raise ValueError(f"{twice} is there twice")
+        return digests
 
     @field_validator("experiments")
     @classmethod
@@ -233,6 +334,16 @@ class Settings(Section):
         if twice:
             raise ValueError(f"{twice} is planned twice")
         return experiments
+
+    @field_validator("schedules")
+    @classmethod
+    def named_once(cls, schedules: tuple[ScheduleSettings, ...]) -> tuple[ScheduleSettings, ...]:
+        """Refuse two schedules of one name."""
+        names = [s.name for s in schedules]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice:
+            raise ValueError(f"two are called {twice}")
+        return schedules
 
     @property
     def zone(self) -> ZoneInfo:
@@ -249,7 +360,14 @@ class Settings(Section):
             except UserError as error:
                 where = f"`experiments[{i}]` ({experiment.name})"
                 raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
-        return dataclasses.replace(catalog, plans=tuple(plans))
+        digests = []
+        for i, digest in enumerate(self.digests):
+            try:
+                digests.append(digest.plan(catalog))
+            except UserError as error:
+                where = f"`digests[{i}]` ({digest.name})"
+                raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
+        return dataclasses.replace(catalog, plans=tuple(plans), digests=tuple(digests))
 
 
 def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -268,14 +386,36 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ
             raise ConfigError(f"{path} is not YAML{where}.") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no settings.", hint="It must be `key: value` lines.")
+    if path is not None and raw.get("experiments_file"):
+        more = _experiments_of(path.parent / str(raw["experiments_file"]))
+        raw["experiments"] = [*(raw.get("experiments") or []), *more]
     for section in ("store", "state"):
         url = environment.get(f"DAYBREAK_{section.upper()}_URL")
         if url:
             raw[section] = {**(raw.get(section) or {}), "url": url}
+    admins = environment.get("DAYBREAK_ADMINS")
+    if admins:
+        named = [name.strip() for name in admins.split(",") if name.strip()]
+        raw["access"] = {**(raw.get("access") or {}), "admins": named}
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
         raise ConfigError("\n".join(_faults(error, str(path)))) from error
+
+
+def _experiments_of(path: Path) -> list[Any]:
+    """The experiments of a file of their own."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    except OSError as error:
+        raise ConfigError(
+            f"The experiments' file {path} can't be read.", hint="Check `experiments_file`."
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML.") from error
+    if not isinstance(found, list):
+        raise ConfigError(f"{path} is no list of experiments.", hint="Begin each with `- name:`.")
+    return found
 
 
 def _faults(error: ValidationError, path: str) -> list[str]:

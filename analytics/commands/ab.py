@@ -2,10 +2,10 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from analytics.catalog import Catalog, Dimension, folded
+from analytics.catalog import Catalog, Dimension, Plan, folded
 from analytics.command import Command, Context, says
 from analytics.errors import NotEnoughDataError, NotUnderstoodError
 from analytics.measure import Spans, local_date, spans_of
@@ -22,7 +22,9 @@ from analytics.methods.experiment.moments import Moments, total
 from analytics.methods.experiment.multiplicity import benjamini_hochberg
 from analytics.methods.experiment.novelty import first_week_check
 from analytics.methods.experiment.prior import belief
+from analytics.methods.experiment.quantiles import QuantileSums
 from analytics.methods.experiment.regimes import FIRST_DAY, Planned, Regime
+from analytics.methods.experiment.strata import Strata
 from analytics.methods.experiment.verdict import Verdict
 from analytics.methods.experiment.words import (
     CAUSES,
@@ -34,6 +36,7 @@ from analytics.methods.experiment.words import (
 )
 from analytics.outcomes import DAYS_BEFORE, ORDERED, Outcome
 from analytics.period import DAY, between
+from analytics.plans import Registered, registered, registered_as
 from analytics.result import (
     Chart,
     Column,
@@ -53,6 +56,7 @@ from analytics.trials import (
     ByKey,
     Finding,
     Role,
+    Side,
     Sighting,
     Trial,
     before_p,
@@ -61,14 +65,19 @@ from analytics.trials import (
     judged,
     leading,
     levels,
+    lower,
     main_outcome,
     moments_by,
+    on_snapshot,
+    read_trial,
     require,
-    roles_of,
+    said_name,
     sighting_of,
     sightings,
+    taken_at,
     trial_of,
     verdict_of,
+    whole,
 )
 from analytics.words import counted, date_words, listed, number_words, share_words
 
@@ -83,9 +92,10 @@ class Ab(Command):
 
     The verdict comes first, then the lift with its interval, each guardrail, and whether the
     experiment is sound: split, people in several variants, days, conversions. It may be asked as
-    often as you like: answers within a day are the same, and looking often does not make luck
-    look like an effect. Without a name: all experiments. `by <dimension>` compares segments,
-    `days` shows it day by day.
+    often as you like: answers within a day are the same, from the day's snapshot (`fresh` reads
+    the store anew), and looking often does not make luck look like an effect. Without a name: all
+    experiments. `by <dimension>` compares segments, `days` shows it day by day. `metric p90 order
+    value` judges by a percentile.
     """
 
     examples = (
@@ -95,7 +105,9 @@ class Ab(Command):
         "ab free_delivery_note metric revenue",
         "ab checkout_v2 by device",
         "ab checkout_v2 days",
+        "ab checkout_v2 metric p90 order value",
     )
+    speaks = "changes"
     aliases = ("abtest", "experiment", "test")
 
     experiment: str | None = says(
@@ -106,18 +118,30 @@ class Ab(Command):
     )
     by: Dimension | None = says(None, help="compare within each value of a dimension")
     view: Literal["verdict", "days"] = says("verdict", help="the verdict, or its days")
+    reading: Literal["kept", "fresh"] = says(
+        "kept", help="the day's snapshot, or the store as it is now"
+    )
 
     def run(self, ctx: Context) -> Result:
         """The verdict; or the list, the segments or the days."""
-        if self.experiment is None or folded(self.experiment) == "list":
-            return overview(sightings(ctx), ctx)
-        if folded(self.experiment) == "plan":
-            raise NotUnderstoodError("That is a question of its own.", hint="Try `ab-plan mde 5%`.")
-        sighting = sighting_of(self.experiment, ctx)
+        every = self.experiment is None or folded(self.experiment) == "list"
+        said = "" if every or self.experiment is None else self.experiment
+        ctx = on_snapshot(said, ctx, fresh=self.reading == "fresh")
+        result = self.told(said, ctx) if said else overview(ctx)
+        return replace(result, parts=(*result.parts, *as_of(self, ctx)))
+
+    def told(self, said: str, ctx: Context) -> Result:
+        """The verdict, the segments or the days of one experiment."""
+        sighting = sighting_of(said, ctx)
         spans = spans_of(ctx.store, ctx.zone)
         trial = trial_of(sighting, ctx, self.by)
         main = main_outcome(self.metric, trial.plan, ctx.catalog)
         require(main, spans)
+        if main.kind == "quantile" and (self.by or self.view == "days"):
+            raise NotUnderstoodError(
+                f"The {lower(main.label)} is told for all together only.",
+                hint=f"Say `ab {said_name(said)} metric {in_quotes(main.name)}`.",
+            )
         if self.by:
             return segments(trial, main, self.by, ctx)
         if self.view == "days":
@@ -125,31 +149,63 @@ class Ab(Command):
         return summary(trial, main, spans, ctx)
 
 
+def as_of(asked: Ab, ctx: Context) -> list[Part]:
+    """When the store was read for the answer, and how to have it read anew."""
+    if ctx.state is None:
+        return []
+    taken = taken_at(ctx)
+    if taken is None:
+        return [Note("Read from the store just now: it has nothing of yesterday yet.")]
+    name = "" if asked.experiment is None else f" {said_name(asked.experiment)}"
+    return [
+        Note(
+            f"As of the snapshot of {date_words(taken.date())}, {taken:%H:%M}: asked again today, "
+            f"the answer is the same. `ab{name} fresh` reads the store anew."
+        )
+    ]
+
+
 # --- the verdict --------------------------------------------------------------------------------
 
 
 def summary(trial: Trial, main: Outcome, spans: Spans, ctx: Context) -> Result:
     """The verdict with its reasons."""
-    roles = roles_of(trial, main, spans, ctx.catalog)
-    found = moments_by(trial, list(roles), ctx)
-    sums = {o: {v: total(list(found[o][v].values())) for v in trial.variants} for o in roles}
+    read = read_trial(trial, main, spans, ctx)
+    roles, found, sums = read.roles, read.found, read.sides
     level = levels(trial, main, sums[main])
     findings = {t: judged(trial, roles, sums, t, level[t]) for t in trial.treatments}
     verdicts = {t: verdict_of(trial, main, sums[main], findings[t], t) for t in trial.treatments}
     best = leading(verdicts, findings, trial.treatments)
     about = Told(trial, main, findings, verdicts, best, ctx.catalog, ctx.currency)
+    mark = mark_of(trial, verdicts)
     if verdicts[best].state == "invalid":
         parts: list[Part] = [*health_notes(trial), heads_table(trial)]
-        return Result(title(trial), about.headline(), tuple(parts), follow_ups(trial, main))
+        return Result(
+            title(trial), about.headline(), tuple(parts), follow_ups(trial, main), mark=mark
+        )
     parts = [*health_notes(trial), *about.figures(), arms_table(trial, roles, sums)]
     parts += [findings_table(trial, findings, ctx.currency), *forest(trial, findings)]
-    parts += about.notes(found[main])
-    return Result(title(trial), about.headline(), tuple(parts), follow_ups(trial, main))
+    parts += about.notes(found[main], sums[main])
+    end = ": report at its end" if over(trial) else ""
+    return Result(
+        title(trial, end), about.headline(), tuple(parts), follow_ups(trial, main), mark=mark
+    )
 
 
 def title(trial: Trial, more: str = "") -> str:
     """`Experiment checkout_v2`."""
     return f"Experiment {trial.name}{more}"
+
+
+def over(trial: Trial) -> bool:
+    """Whether its planned end has come, or it was stopped."""
+    return trial.halted is not None or trial.regime(trial.treatments[0]).ended
+
+
+def mark_of(trial: Trial, verdicts: Mapping[str, Verdict]) -> str:
+    """What a schedule speaks on: each treatment's verdict, and whether the end has come."""
+    states = [f"{t} {v.state}" for t, v in verdicts.items()]
+    return f"{', '.join(states)}; {'over' if over(trial) else 'running'}"
 
 
 @dataclass(frozen=True)
@@ -241,11 +297,12 @@ class Told:
                 f"{lower(self.main.label)} moved: {self.range()} "
                 "is possible"
             )
-        if v.state == "keep_running" and v.left and v.left.days:
+        if v.state == "keep_running" and v.left and v.left.days and not self.trial.stopped:
             text += f"; {time_left_words(v.left)} to go"
         elif v.state == "keep_running" and self.trial.stopped:
             last = date_words(self.trial.until - DAY)
-            text += f", and nobody was exposed after {last}"
+            how = "it was stopped" if self.trial.halted else "nobody was exposed"
+            text += f", and {how} after {last}"
         return f"{text}."
 
     def moved(self, finding: Finding) -> str:
@@ -308,7 +365,7 @@ class Told:
         )
         return control, treated
 
-    def notes(self, by_day: ByKey) -> list[Part]:
+    def notes(self, by_day: ByKey, sides: Mapping[str, Side]) -> list[Part]:
         """How strict, how sure, and how it was counted."""
         trial, c = self.trial, self.comparison
         texts = [strictness(trial, trial.regime(self.best))]
@@ -333,6 +390,7 @@ class Told:
                 text += f", and its lift is likely nearer {signed(faith.mean)}: winners flatter"
             texts.append(f"{text}.")
         texts += [adjusted_words(*self.pair(by_day))] if self.main.adjusted else []
+        texts += [strata_words(trial, self.catalog)] if isinstance(sides[self.best], Strata) else []
         texts += guardrail_words(trial, self.findings[self.best])
         fresh = novelty_words(trial, self.main, by_day, self.best)
         texts += [fresh] if fresh else []
@@ -365,7 +423,8 @@ def strictness(trial: Trial, regime: Regime) -> str:
         )
     return (
         "No end was planned, so the interval is one that holds however often, and however long, "
-        "you look; it is wider for that. Register the experiment in config.yaml for a narrower one."
+        "you look; it is wider for that. `ab start` registers the next one with an end, and makes "
+        "it narrower."
     )
 
 
@@ -381,6 +440,14 @@ def adjusted_words(control: Moments, treatment: Moments) -> str:
             f"{text}. The variants differed before already: who is in them is not left to chance."
         )
     return f"{text}."
+
+
+def strata_words(trial: Trial, catalog: Catalog) -> str:
+    """What like was compared with like by."""
+    what = "the same day of first exposure"
+    if trial.plan and not trial.by_day:
+        what = f"the same {catalog.dimension(trial.plan.strata).label.lower()}"
+    return f"People are compared with those of {what}, each lot weighted by its size."
 
 
 def guardrail_words(trial: Trial, findings: Sequence[Finding]) -> list[str]:
@@ -411,6 +478,8 @@ def novelty_words(trial: Trial, main: Outcome, by_day: ByKey, treatment: str) ->
         )
         for n in range(trial.days)
     }
+    if main.kind == "quantile":
+        return ""
     found = first_week_check(
         {(day - first).days: (pair[0], pair[1]) for day, pair in days.items()},
         kind="cuped" if main.adjusted else main.kind,
@@ -479,7 +548,37 @@ def health_notes(trial: Trial) -> list[Part]:
                 level,
             )
         )
+    if health.exposure_logging_differs:
+        notes.append(
+            Note(
+                f"Active in the day before they first saw it: {logged(trial, 'before')}. Nobody "
+                "knows beforehand what they will see, so the variants record it at different "
+                "moments.",
+                "warning",
+            )
+        )
+    if trial.silence_differs:
+        notes.append(
+            Note(
+                f"Did nothing at all from then on: {logged(trial, 'silent')}. Either a variant "
+                "records people who never saw it, or it sends them away at once.",
+                "warning",
+            )
+        )
+    if trial.by_day:
+        notes.append(
+            Note("The split may change between days here, so it is not checked against a plan.")
+        )
     return notes
+
+
+def logged(trial: Trial, what: Literal["before", "silent"]) -> str:
+    """`control 12 % and treatment 31 %`."""
+    shares = [
+        f"{row.variant} {share_words(getattr(row, what) / max(1, trial.people[row.variant]))}"
+        for row in trial.logging
+    ]
+    return listed(shares)
 
 
 def heads_table(trial: Trial) -> Table:
@@ -502,7 +601,7 @@ def heads_table(trial: Trial) -> Table:
 def arms_table(
     trial: Trial,
     roles: Mapping[Outcome, Role],
-    sums: Mapping[Outcome, Mapping[str, Moments]],
+    sums: Mapping[Outcome, Mapping[str, Side]],
 ) -> Table:
     """Each variant: people, the main metric, and revenue where it is known."""
     main = next(iter(roles))
@@ -516,15 +615,16 @@ def arms_table(
         columns.append(
             Column("with", "Ordered" if main.name == ORDERED.name else "With any", "count")
         )
+    did = {v: whole(sums[main][v]) for v in trial.variants}
     columns.append(Column("value", main.label, main.unit))
     if money:
         columns.append(Column("revenue", money.label, money.unit))
-    whole = sum(trial.people.values())
+    in_all = sum(trial.people.values())
     rows = []
     for v, people in trial.people.items():
-        row: list[Value] = [v, people, people / whole if whole else None]
+        row: list[Value] = [v, people, people / in_all if in_all else None]
         if main.kind != "ratio":
-            row.append(sums[main][v].positives)
+            row.append(did[v].n if main.kind == "quantile" else did[v].positives)
         row.append(value_of(main, sums[main][v]))
         if money:
             row.append(value_of(money, sums[money][v]))
@@ -532,8 +632,13 @@ def arms_table(
     return Table("Variants", tuple(columns), tuple(rows))
 
 
-def value_of(outcome: Outcome, m: Moments) -> float | None:
-    """A variant's value: mean, share or ratio, scaled as it is shown."""
+def value_of(outcome: Outcome, side: Side) -> float | None:
+    """A variant's value: mean, share, ratio or quantile, scaled as it is shown."""
+    if isinstance(side, QuantileSums):
+        return outcome.scale * side.value
+    m = whole(side)
+    if outcome.kind == "quantile":
+        return None
     if outcome.kind == "ratio":
         if m.mean is None or not m.x_mean:
             return None
@@ -625,39 +730,40 @@ def gains(c: Comparison | Unknown, outcome: Outcome) -> tuple[Number, Number, Nu
 
 def follow_ups(trial: Trial, main: Outcome) -> tuple[str, ...]:
     """Further into it."""
-    name = said(trial.name)
+    name = said_name(trial.name)
     asked = [f"ab {name} by device", f"ab {name} days"]
     if main.name == ORDERED.name:
         asked.append(f"ab {name} metric revenue")
     return (*asked, f"kpis {between(trial.start, trial.until).words}")
 
 
-def said(name: str) -> str:
-    """An experiment's name inside a question."""
-    return name if name.replace("_", "").isalnum() and name.casefold() == name else in_quotes(name)
-
-
 # --- list, segments, days -----------------------------------------------------------------------
 
 
-def overview(known: Mapping[str, Sighting], ctx: Context) -> Result:
-    """All experiments, the latest first."""
-    rows = []
+def overview(ctx: Context) -> Result:
+    """All experiments: those that are registered and not begun, then the latest first."""
+    plans = registered(ctx)
+    known = sightings(ctx, none_is_fine=bool(plans))
+    seen = {folded(name) for name in known}
+    waiting = sorted(n for n, r in plans.items() if r.plan and folded(n) not in seen)
+    rows: list[tuple[Value, ...]] = [
+        (n, None, 0, None, None, None, None, plan_words(plans[n], ctx)) for n in waiting
+    ]
     uneven = []
     order = sorted(known.values(), key=lambda s: s.name)
     order.sort(key=lambda s: s.first, reverse=True)
     for s in order:
-        plan = ctx.catalog.plan(s.name)
-        control = control_of(list(s.people), plan)
-        names = [control, *(v for v in s.people if v != control)]
-        planned = dict(plan.split) if plan and {v for v, _ in plan.split} == set(names) else {}
-        shares = [planned[v] for v in names] if planned else None
-        split = split_check([s.people[v] for v in names], shares)
+        plan = registered_as(s.name, ctx)
+        split, names = split_seen(s, plan.plan)
         uneven += [s.name] if split.status == "block" else []
         first, last = (local_date(at, ctx.zone) for at in (s.first, s.last))
         words = {"ok": "as planned", "warn": "doubtful", "block": "uneven"}[split.status]
-        people = sum(s.people.values())
-        rows.append((s.name, ", ".join(names), people, first, last, (last - first).days + 1, words))
+        rows.append(
+            (
+                s.name, ", ".join(names), sum(s.people.values()), first, last,
+                (last - first).days + 1, words, plan_words(plan, ctx),
+            )
+        )  # fmt: skip
     columns = (
         Column("experiment", "Experiment"),
         Column("variants", "Variants"),
@@ -666,17 +772,42 @@ def overview(known: Mapping[str, Sighting], ctx: Context) -> Result:
         Column("last", "Last exposure", "date"),
         Column("days", "Days", "count"),
         Column("split", "Split"),
+        Column("plan", "Plan"),
     )
-    latest = order[0]
-    headline = f"{counted(len(order), 'experiment')}; {latest.name} is the latest."
+    latest = order[0].name if order else waiting[0]
+    headline = f"{counted(len(rows), 'experiment')}; {latest} is the latest."
     if uneven:
         headline = f"{headline[:-1]}. The split of {listed(uneven)} is uneven: not to be trusted."
     return Result(
         "Experiments",
         headline,
         (Table("Experiments", columns, tuple(rows)),),
-        tuple(f"ab {said(s.name)}" for s in order[:3]),
+        tuple(f"ab {said_name(s.name)}" for s in order[:3]) or ("ab-plan mde 10%",),
+        mark=", ".join(f"{row[0]} {row[6]}" for row in rows),
     )
+
+
+def split_seen(seen: Sighting, plan: Plan | None) -> tuple[Split, list[str]]:
+    """The head counts against the plan, and the variants, the control first."""
+    control = control_of(list(seen.people), plan)
+    names = [control, *(v for v in seen.people if v != control)]
+    planned = dict(plan.split) if plan and {v for v, _ in plan.split} == set(names) else {}
+    shares = [planned[v] for v in names] if planned else None
+    return split_check([seen.people[v] for v in names], shares), names
+
+
+def plan_words(known: Registered, ctx: Context) -> str:
+    """`day 12 of 28`, `ended 9 Oct 2026`, `from 1 Nov 2026`, `stopped 4 Oct 2026`, or `none`."""
+    if known.stopped:
+        return f"stopped {date_words(known.stopped)}"
+    plan = known.plan
+    if plan is None:
+        return "none"
+    if ctx.today > plan.end:
+        return f"ended {date_words(plan.end)}"
+    if ctx.today < plan.start:
+        return f"from {date_words(plan.start)}"
+    return f"day {(ctx.today - plan.start).days + 1} of {plan.days}"
 
 
 def segments(trial: Trial, main: Outcome, by: Dimension, ctx: Context) -> Result:
@@ -691,16 +822,17 @@ def segments(trial: Trial, main: Outcome, by: Dimension, ctx: Context) -> Result
     if not kept:
         raise NotEnoughDataError(
             f"No {by.label.lower()} has {SMALLEST_SEGMENT} people in {trial.name}.",
-            hint=f"Ask `ab {said(trial.name)}` for all together.",
+            hint=f"Ask `ab {said_name(trial.name)}` for all together.",
         )
     splits = split_by_segment({str(k): heads[k] for k in kept}, trial.shares)
     notes = [*health_notes(trial), *segment_notes(by, heads, kept, splits)]
     name = title(trial, f" by {by.label.lower()}")
-    more = (f"ab {said(trial.name)}", f"ab {said(trial.name)} days")
+    more = (f"ab {said_name(trial.name)}", f"ab {said_name(trial.name)} days")
     if trial.split.status == "block":
         worst = min(splits, key=lambda k: 1.0 if splits[k].p is None else splits[k].p or 0.0)
         headline = f"{trial.name} by {by.label.lower()}: the split is most uneven in {worst}."
-        return Result(name, headline, (*notes, split_table(trial, by, heads, kept)), more)
+        parts: tuple[Part, ...] = (*notes, split_table(trial, by, heads, kept))
+        return Result(name, headline, parts, more, mark=f"uneven {worst}")
     rows: list[SegmentRow] = []
     for k in kept:
         control, *others = (found[v].get(k, Moments(0)) for v in trial.variants)
@@ -726,7 +858,9 @@ def segments(trial: Trial, main: Outcome, by: Dimension, ctx: Context) -> Result
         )
     )
     table = segment_table(trial, main, by, rows, adjusted, ctx.currency)
-    return Result(name, headline, (*notes, table, *segment_forest(trial, main, by, rows)), more)
+    parts = (*notes, table, *segment_forest(trial, main, by, rows))
+    mark = f"{listed(out) if out else 'none'}; {'over' if over(trial) else 'running'}"
+    return Result(name, headline, parts, more, mark=mark)
 
 
 #: A segment, a treatment, and its main metric against the control within the segment.
@@ -828,7 +962,9 @@ def day_by_day(trial: Trial, main: Outcome, ctx: Context) -> Result:
         ]
         text = f"{trial.name} by day: not valid, so only the head counts are shown."
         table = Table("People by day of first exposure", tuple(heads), tuple(rows))
-        return Result(title(trial, " by day"), text, (*notes, table), (f"ab {said(trial.name)}",))
+        more: tuple[str, ...] = (f"ab {said_name(trial.name)}",)
+        parts: tuple[Part, ...] = (*notes, table)
+        return Result(title(trial, " by day"), text, parts, more, mark=str(trial.until))
     found = moments_by(trial, [main], ctx)[main]
     running = {v: Moments(0) for v in trial.variants}
     cells: list[tuple[Value, ...]] = []
@@ -871,8 +1007,9 @@ def day_by_day(trial: Trial, main: Outcome, ctx: Context) -> Result:
     headline = f"{trial.name} by day: {counted(trial.days, 'day')}, " + (
         f"a lift of {told} in {lower(main.label)} so far." if last else "no lift can be told yet."
     )
-    more = (f"ab {said(trial.name)}", f"ab {said(trial.name)} by device")
-    return Result(title(trial, " by day"), headline, (*notes, *chart, table), more)
+    more = (f"ab {said_name(trial.name)}", f"ab {said_name(trial.name)} by device")
+    parts = (*notes, *chart, table)
+    return Result(title(trial, " by day"), headline, parts, more, mark=str(trial.until))
 
 
 def day_chart(
@@ -884,8 +1021,3 @@ def day_chart(
     series = tuple(Series(t, tuple(values)) for t, values in lifts.items())
     heading = f"{trial.name}: lift in {lower(main.label)}, people exposed up to each day"
     return [Chart(heading, "line", tuple(days), series, "change", y_label="Lift", x_unit="date")]
-
-
-def lower(label: str) -> str:
-    """A label inside a sentence; abbreviations keep their capitals."""
-    return label if label[1:2].isupper() else label[:1].lower() + label[1:]

@@ -23,7 +23,7 @@ from analytics.outcomes import Outcome, moments_of, outcome_sums
 from analytics.period import DAY, between
 from analytics.result import Chart, Column, Figure, Note, Part, Result, Series, Table, Value
 from analytics.scope import Filters, Scope, day_of, scope_of
-from analytics.trials import ALPHA, main_outcome
+from analytics.trials import ALPHA, lower, main_outcome
 from analytics.words import counted, number_words, share_words
 from storage.sql import icount
 
@@ -74,6 +74,11 @@ class AbPlan(Command):
         """People and weeks for the lift, and what each number of weeks can find."""
         spans = spans_of(ctx.store, ctx.zone)
         outcome = main_outcome(self.metric, None, ctx.catalog)
+        if outcome.kind == "quantile":
+            raise NotEnoughDataError(
+                "How long a percentile takes can't be told beforehand.",
+                hint="Plan by a mean, such as `metric average order value`.",
+            )
         for entity in (ENTITY["events"], ENTITY[outcome.entity]):
             span = span_of(entity, spans)
             if span is None or span.last < ctx.today - LOOKED_BACK * DAY:
@@ -240,7 +245,7 @@ def first_enough(weeks: list[Week], lift: float) -> Week | None:
 
 def headline(plan: AbPlan, traffic: Traffic, weeks: list[Week]) -> str:
     """People and weeks; or what four weeks find."""
-    what = traffic.outcome.label[0].lower() + traffic.outcome.label[1:]
+    what = lower(traffic.outcome.label)
     if plan.mde is None:
         month = weeks[3]
         return (

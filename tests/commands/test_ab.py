@@ -466,7 +466,7 @@ def test_without_a_name_all_are_listed(shop_of: Any) -> None:
     assert [r["experiment"] for r in table] == ["new_page", "old"]
     assert table[1] == {
         "experiment": "old", "variants": "off, on", "people": 2, "first": dt.date(2026, 9, 1),
-        "last": dt.date(2026, 9, 3), "days": 3, "split": "as planned",
+        "last": dt.date(2026, 9, 3), "days": 3, "split": "as planned", "plan": "none",
     }  # fmt: skip
     assert "The split of new_page is uneven" in result.headline
     assert ask(shop_of({}), "list") == result

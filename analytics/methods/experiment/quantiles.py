@@ -5,11 +5,35 @@ the count of events at or below the quantile (y) among all its events (x).
 """
 
 import math
+from dataclasses import dataclass
 
 from analytics.methods.experiment.arms import Arm, Unknown, ratio_arm
 from analytics.methods.experiment.moments import Moments
 
 BAND = 1.959963984540054  # the neighbours stand at p ± BAND·√(p(1−p)/events)
+
+
+@dataclass(frozen=True)
+class QuantileSums:
+    """What one arm's p-quantile is made from: see `quantile_arm`."""
+
+    p: float
+    value: float
+    low: float
+    high: float
+    below: Moments
+
+    def arm(self) -> Arm | Unknown:
+        """The quantile with its error."""
+        return quantile_arm(self.p, self.value, self.low, self.high, self.below)
+
+
+def rank_of(share: float, events: int) -> int:
+    """The place of a quantile among sorted values, from 1: the first with `share` at or below.
+
+    The inverse of the empirical distribution (Hyndman, Fan 1996, definition 1).
+    """
+    return min(events, max(1, math.ceil(share * events - 1e-9)))
 
 
 def neighbour_ranks(p: float, events: int) -> tuple[float, float] | None:

@@ -1,11 +1,24 @@
 """Post-stratification: compare like with like, weighting strata by their share of all units."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from analytics.methods.experiment.arms import Arm, Unknown, mean_arm
-from analytics.methods.experiment.moments import Moments
+from analytics.methods.experiment.moments import Moments, total
 
 Stratum = tuple[Moments, Moments]  # control, treatment
+
+
+@dataclass(frozen=True)
+class Strata:
+    """One variant's units by stratum, in the same order for all variants."""
+
+    parts: tuple[Moments, ...]
+
+    @property
+    def whole(self) -> Moments:
+        """All units together."""
+        return total(self.parts)
 
 
 def stratified_arms(strata: Sequence[Stratum]) -> tuple[Arm | Unknown, Arm | Unknown]:
