@@ -1,19 +1,27 @@
 """rules: what is bought together, and how sure that is."""
 
-import datetime as dt
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import sqlalchemy as sa
 from pandas import DataFrame
 
-from analytics.catalog import ENTITY
 from analytics.command import Command, Context, says
-from analytics.entities import order_line_rows
-from analytics.errors import NotEnoughDataError, TooLargeError, UnknownNameError
+from analytics.errors import NotEnoughDataError
+from analytics.market import (
+    FALSE_DISCOVERY_RATE,
+    LEAST_BASKETS,
+    LEAST_ORDERS,
+    USUAL_SUPPORT,
+    Market,
+    item_filters,
+    named_items,
+    names_of,
+    order_items,
+    size_up,
+    together,
+    too_large,
+)
 from analytics.methods.itemsets import (
     Baskets,
     Itemsets,
@@ -25,7 +33,6 @@ from analytics.methods.rules import (
     association_rules,
     candidate_rules,
     fold_mirrors,
-    in_words,
     order_for_people,
     significance,
     stable_in_halves,
@@ -35,26 +42,9 @@ from analytics.result import Chart, Column, Note, Part, Result, Series, Table
 from analytics.scope import Filters, Scope, in_quotes, scope_of
 from analytics.scope import in_words as period_in_words
 from analytics.words import counted, decimal_words, listed, share_words
-from storage.schema import items
-from storage.sql import bucket, icount
-
-#: A rule must stand on so many orders, and on so large a share of them, where nothing is said.
-LEAST_ORDERS = 20
-USUAL_SUPPORT = 0.01
-
-#: Fewer orders than this answer nothing.
-LEAST_BASKETS = 50
-
-#: More lines than this are sampled by orders.
-MOST_LINES = 15_000_000
-BUCKETS = 1_000
-
-#: Among the rules shown, this share may be chance (Benjamini and Hochberg).
-FALSE_DISCOVERY_RATE = 0.05
 
 MOST_ROWS = 1_000
 CHARTED_RULES = 10
-MOST_NAMED_ITEMS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +150,7 @@ class Rules(Command):
 
     def notes(
         self,
-        market: "Market",
+        market: Market,
         scope: Scope,
         found: Itemsets,
         support: float,
@@ -200,7 +190,7 @@ class Rules(Command):
             notes.append(Note("Both sides are of the category; the orders counted are all orders."))
         return notes
 
-    def nothing(self, notes: list[Part], support: float, market: "Market", scope: Scope) -> Result:
+    def nothing(self, notes: list[Part], support: float, market: Market, scope: Scope) -> Result:
         """No rule passed: say which threshold to lower."""
         least = LEAST_ORDERS / market.baskets / 2
         lower = max(support / 2, least) if support > least else support / 2
@@ -264,150 +254,6 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Market:
-    """The orders that a question is about: how many, and how many in each half of the period."""
-
-    halves: tuple[int, int]
-    middle: dt.datetime
-    sampled: float
-
-    @property
-    def baskets(self) -> int:
-        """Orders with at least one product, in the sample."""
-        return sum(self.halves)
-
-
-def item_filters(scope: Scope) -> tuple[str, ...]:
-    """The filters that narrow the items of an order rather than the orders."""
-    return tuple(
-        f.dimension
-        for f in scope.filters
-        if scope.place(ENTITY["order_lines"], scope.catalog.dimension(f.dimension)) == "items"
-    )
-
-
-def sold_lines(scope: Scope) -> sa.Subquery:
-    """One row per sold product line of the scope."""
-    rows = order_line_rows(scope).subquery("lines")
-    chosen = sa.select(rows).where(rows.c.kind == "sale", rows.c.is_product == 1)
-    return chosen.subquery("sold")
-
-
-def size_up(ctx: Context, scope: Scope) -> Market:
-    """Count the orders in each half of the period; decide whether to sample."""
-    period_orders = replace(
-        scope,
-        filters=Filters(tuple(f for f in scope.filters if f.dimension not in item_filters(scope))),
-    )
-    sold = sold_lines(period_orders)
-    middle = middle_of(ctx, scope, sold)
-    late = sa.case((sold.c.at >= sa.literal(middle), 1), else_=0).label("late")
-    counted_orders = sa.select(
-        late, sa.func.count(sa.distinct(sold.c.order_id)).label("orders"), icount().label("rows")
-    ).group_by(late)
-    found = {r["late"]: r for r in ctx.store.rows(counted_orders)}
-    rows = sum(r["rows"] for r in found.values())
-    share = min(1.0, MOST_LINES / rows) if rows else 1.0
-    buckets = max(1, int(share * BUCKETS))
-    orders = [found[h]["orders"] if h in found else 0 for h in (0, 1)]
-    if buckets < BUCKETS:
-        sampled = counted_orders.where(bucket(sold.c.order_id, BUCKETS) < buckets)
-        again = {r["late"]: r["orders"] for r in ctx.store.rows(sampled)}
-        orders = [again.get(h, 0) for h in (0, 1)]
-    return Market((orders[0], orders[1]), middle, buckets / BUCKETS)
-
-
-def middle_of(ctx: Context, scope: Scope, sold: sa.Subquery) -> dt.datetime:
-    """The instant that parts the period in halves; of all time, the middle of the orders."""
-    since, until = scope.since, scope.until
-    if until - since > dt.timedelta(days=3660):
-        span = sa.select(
-            sa.func.min(sold.c.at).label("first"), sa.func.max(sold.c.at).label("last")
-        )
-        row = ctx.store.row(span)
-        since, until = row["first"] or since, row["last"] or until
-    return since + (until - since) / 2
-
-
-def order_items(ctx: Context, scope: Scope, market: Market, least: int) -> DataFrame:
-    """`basket`, `item` and `late` of each product line whose item is in at least `least` orders."""
-    sold = sold_lines(scope)
-    late = sa.case((sold.c.at >= sa.literal(market.middle), 1), else_=0).label("late")
-    pairs = sa.select(sold.c.order_id, sold.c.item_id, late).distinct()
-    if market.sampled < 1:
-        pairs = pairs.where(bucket(sold.c.order_id, BUCKETS) < round(market.sampled * BUCKETS))
-    bought = pairs.cte("bought")
-    often = (
-        sa.select(bought.c.item_id)
-        .group_by(bought.c.item_id)
-        .having(icount() >= least)
-        .subquery("often")
-    )
-    return ctx.store.frame(
-        sa.select(
-            bought.c.order_id.label("basket"), bought.c.item_id.label("item"), bought.c.late
-        ).join_from(bought, often, bought.c.item_id == often.c.item_id)
-    )
-
-
-def too_large(error: MiningTooLargeError, method: str) -> TooLargeError:
-    """What does not fit, and what to say instead."""
-    what = {"itemsets": "itemsets", "bytes": "memory", "rules": "rules"}[error.what]
-    fits = error.feasible_support
-    if fits is None:
-        hint = "Say a larger min-support or a category."
-        if method == "apriori":
-            hint = "Say a larger min-support, or leave out `by apriori`: FP-Growth needs less."
-    else:
-        digits = 2 - math.floor(math.log10(fits * 100))  # three digits, rounded up so that it fits
-        hint = f"min-support {math.ceil(fits * 100 * 10**digits) / 10**digits:.6g}% fits."
-    return TooLargeError(f"That asks for more {what} than this machine may take.", hint=hint)
-
-
-def named_items(ctx: Context, said: str) -> dict[str, str]:
-    """The items that are meant: the exact name or id, else all names that hold every word."""
-    rows = ctx.store.rows(sa.select(items.c.item_id, items.c.name))
-    wanted = said.casefold().split()
-    exact = {
-        r["item_id"]: r["name"] or r["item_id"]
-        for r in rows
-        if said.casefold() in ((r["name"] or "").casefold(), r["item_id"].casefold())
-    }
-    if exact:
-        return exact
-    holding = {
-        r["item_id"]: r["name"]
-        for r in rows
-        if r["name"] and all(w in r["name"].casefold() for w in wanted)
-    }
-    if not holding:
-        names = {r["name"].casefold(): r["name"] for r in rows if r["name"]}
-        near = get_close_matches(said.casefold(), list(names), 3, cutoff=0.5)
-        raise UnknownNameError("item", said, [names[n] for n in near])
-    if len(holding) > MOST_NAMED_ITEMS:
-        raise UnknownNameError(
-            f"one item among {len(holding)} whose names hold", said, sorted(holding.values())[:3]
-        )
-    return holding
-
-
-def names_of(ctx: Context, rules: DataFrame) -> dict[str, str]:
-    """Item id -> the name to show; where two items share a name, the id stands behind it."""
-    ids = sorted(
-        {str(i) for side in ("antecedents", "consequents") for s in rules[side] for i in s}
-    )
-    found = {
-        r["item_id"]: r["name"] or r["item_id"]
-        for r in ctx.store.rows(
-            sa.select(items.c.item_id, items.c.name).where(items.c.item_id.in_(ids))
-        )
-    }
-    names = {i: found.get(i, i) for i in ids}
-    shared = [n for n in set(names.values()) if list(names.values()).count(n) > 1]
-    return {i: f"{n} ({i})" if n in shared else n for i, n in names.items()}
-
-
 def record(row: dict[Any, Any], names: dict[str, str]) -> dict[str, Any]:
     """A rule as a row of the table."""
     return {
@@ -417,11 +263,6 @@ def record(row: dict[Any, Any], names: dict[str, str]) -> dict[str, Any]:
         "extra_baskets": round(row["extra_baskets"]),
         "stable": bool(row["stable"]),
     }
-
-
-def together(side: frozenset[Any], names: dict[str, str]) -> str:
-    """The items of a side by name."""
-    return " + ".join(sorted(names[i] for i in in_words(side)))
 
 
 def strongest_chart(records: Sequence[dict[str, Any]]) -> Chart:

@@ -171,7 +171,7 @@ def test_a_support_that_was_asked_for_is_refused_and_not_changed(
 def test_a_market_too_large_is_sampled_by_order_and_says_so(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analytics.commands import rules as module
+    from analytics import market as module
 
     shop(ctx)
     monkeypatch.setattr(module, "MOST_LINES", 91)  # 130 product lines: 700 of 1,000 buckets
