@@ -16,6 +16,8 @@ clauses come in any order; fillers ("the", "please", "show me") are passed over.
                                                   `where country:France,Germany`
               | "as" ("chart" | "table" | "csv" | "sql")
               | text                              where the command takes one (`ab checkout_v2`)
+    schedule  = question "every" when ["to" place]    `kpis every weekday 09:00 to #growth`,
+                                                  see bot.when
     connector = "where" | "for" | "in" | "and" | "with" | "on" | "from" | "of"
     value     = word { word } up to the next clause | '"' any text '"'
 
@@ -40,6 +42,7 @@ from analytics.command import COMMANDS, Command, Saying
 from analytics.errors import NotUnderstoodError, UnknownNameError, either, nearest
 from analytics.period import MONTHS, Period, parse_period, read_period
 from analytics.scope import Filter, Filters
+from bot.when import When, read_place, read_when, read_when_in
 
 Form = Literal["answer", "chart", "table", "csv", "sql"]
 FORMS: tuple[Form, ...] = ("chart", "table", "csv", "sql")
@@ -60,6 +63,11 @@ PERIOD_STARTS = frozenset("last past previous this since from between today yest
 
 EQUALS = {"is", "=", ":"}
 DIFFERS = {"not", "except", "!="}
+
+#: What parts a question from the times at which to ask it.
+EVERY = "every"
+SCHEDULE, SCHEDULE_ADD = "schedule", "schedule-add"
+EVERY_EXAMPLE = "Try `kpis every weekday 09:00 Europe/Berlin to #growth`."
 
 QUOTES = '"“”„«»'
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -197,6 +205,13 @@ def verbs() -> dict[str, type[Command]]:
     return found
 
 
+def command_called(name: str) -> str | None:
+    """The verb that a name means, or the beginning of several (`schedule`); None: neither."""
+    beginnings = {fold(verb): verb for verb in (v.partition("-")[0] for v in COMMANDS if "-" in v)}
+    command = verbs().get(fold(name))
+    return beginnings.get(fold(name)) or (command.verb() if command else None)
+
+
 def parse(text: str, today: dt.date, catalog: Catalog) -> Request:
     """The request that a text makes. Raises UserError with what to do instead."""
     words = tokens(clean(text))
@@ -208,12 +223,89 @@ def parse(text: str, today: dt.date, catalog: Catalog) -> Request:
         start += 1
     if not words:
         raise NotUnderstoodError("You asked nothing yet.", hint="Try `help`.")
-    for end in range(min(start + VERB_WORDS, len(words)), start, -1):
-        said = words[start:end]
-        command = known.get(fold("".join(w.text for w in said)))
+    cut = next((i for i in range(start + 1, len(words)) if _is_word(words[i], EVERY)), None)
+    if cut is not None:
+        return _schedule(words[start:cut], words[cut + 1 :], today, catalog)
+    command, rest = _verb(words[start:], known)
+    return _Reader(command, rest, today, catalog).read()
+
+
+def _verb(
+    words: Sequence[Token], known: dict[str, type[Command]]
+) -> tuple[type[Command], Sequence[Token]]:
+    """The command that the words begin with, and the words behind it."""
+    for end in range(min(VERB_WORDS, len(words)), 0, -1):
+        said = words[:end]
+        joined = "".join(w.text for w in said)
+        command = COMMANDS.get(joined.casefold()) or known.get(fold(joined))
         if command is not None and not any(w.is_quoted for w in said):
-            return _Reader(command, words[end:], today, catalog).read()
-    raise _unknown_verb(words[start].text)
+            return command, words[end:]
+    raise _unknown_verb(words[0].text)
+
+
+def _schedule(
+    before: Sequence[Token], behind: Sequence[Token], today: dt.date, catalog: Catalog
+) -> Request:
+    """What stands before and behind "every": a question to ask at those times.
+
+    A command that takes times itself (`schedule edit 3 every monday 08:00`) gets them.
+    """
+    when, place, form = _tail(behind)
+    times: dict[str, Any] = {"every": when.words} | ({"to": place} if place else {})
+    known = verbs()
+    try:
+        command, rest = _verb(before, known)
+    except NotUnderstoodError:
+        # `schedule digest every …` says the verb of the list before the question
+        if len(before) < 2 or not _is_word(before[0], SCHEDULE):
+            raise
+        command, rest = _verb(before[1:], known)
+    scheduling = known[fold(SCHEDULE_ADD)]
+    if command is known.get(SCHEDULE) and rest:
+        command, rest = _verb(rest, known)
+    elif command is scheduling:
+        inner = tokens(rest[0].text) if len(rest) == 1 and rest[0].is_quoted else rest
+        if not inner:
+            raise NotUnderstoodError("What shall I ask then?", hint=scheduling.examples[0])
+        command, rest = _verb(inner, known)
+    if "every" in command.sayings() and command is not scheduling:
+        return _Reader(command, rest, today, catalog).read(times)
+    asked = _Reader(command, [*rest, *form], today, catalog).read()
+    return Request(scheduling(question=asked.text, **times))
+
+
+def _tail(words: Sequence[Token]) -> tuple[When, str, Sequence[Token]]:
+    """Times, place (canonical, empty where none is said), and `as csv` at the end."""
+    plain_words = [w.text for w in words]
+    form: Sequence[Token] = ()
+    if len(words) > 1 and _is_word(words[-2], "as"):
+        form, plain_words = words[-2:], plain_words[:-2]
+    to = [i for i, word in enumerate(plain_words) if word.casefold() == "to"]
+    if len(to) > 1:
+        raise NotUnderstoodError("Say one place to post to.", hint=EVERY_EXAMPLE)
+    if not to:
+        return read_when(plain_words), "", form
+    place = plain_words[to[0] + 1 : to[0] + 2]
+    if not place:
+        raise NotUnderstoodError("Where to?", hint="Say `to #growth`, or `to me`.")
+    when, rest = read_when_in(plain_words[: to[0]] + plain_words[to[0] + 2 :])
+    if rest:
+        raise NotUnderstoodError(
+            f"I don't understand “{shown(rest[0])}” in a schedule.", hint=EVERY_EXAMPLE
+        )
+    return when, read_place(place[0]).words, form
+
+
+def _is_word(token: Token, word: str) -> bool:
+    """Whether it is this word of ours, and not in quotes."""
+    return not token.is_quoted and fold(token.text) == word
+
+
+def read_part(
+    command: type[Command], text: str, today: dt.date, catalog: Catalog
+) -> dict[str, Any]:
+    """The fields that clauses without their verb set: `country:France`. Raises UserError."""
+    return _Reader(command, tokens(clean(text)), today, catalog).clauses()
 
 
 def _unknown_verb(word: str) -> NotUnderstoodError:
@@ -274,6 +366,7 @@ class _Reader:
         self.metrics = {
             fold(word): m.name for m in catalog.metrics for word in (m.name, m.label, *m.aliases)
         }
+        self.digests = {fold(d.name): d.name for d in catalog.digests}
         self.metric_names = [w for m in catalog.metrics for w in (m.name, *m.aliases)]
         self.phrases: dict[str, str] = {}
         for name, (annotation, saying) in self.fields.items():
@@ -284,11 +377,21 @@ class _Reader:
         self.filters: list[Filter] = []
         self.form: Form = "answer"
 
-    def read(self) -> Request:
+    def read(self, given: dict[str, Any] | None = None) -> Request:
+        """All clauses; `given` fields were read already."""
+        for name, value in (given or {}).items():
+            self.set(name, value, name)
+        self.clauses()
+        return Request(self.built(), self.form)
+
+    def clauses(self) -> dict[str, Any]:
+        """What the words set, field by field."""
         i = 0
         while i < len(self.words):
             i = self.clause(i)
-        return Request(self.built(), self.form)
+        if self.filters:
+            self.values[self.name_of(Filters)] = Filters(tuple(self.filters))
+        return self.values
 
     # -- clauses: each takes a position, and gives the next one, or None where it does not fit
 
@@ -464,19 +567,22 @@ class _Reader:
     def positional(self, i: int) -> int | None:
         """The text that stands alone."""
         name = self.text_field()
-        if name is None or name in self.values:
+        if name is None or (name in self.values and not self.takes_many(name)):
             return None
         if self.fields[name][1].unit == "metric":
             return self.metric(name, i)
-        self.set(name, self.words[i].text, name)
+        self.set_field(name, self.words[i].text)
         return i + 1
 
     def metric(self, name: str, i: int) -> int:
         """The longest run of words that is a metric's name, label or alias (`orders per buyer`)."""
         for n in range(min(METRIC_WORDS, len(self.words) - i), 0, -1):
-            known = self.metrics.get(fold("".join(t.text for t in self.words[i : i + n])))
+            joined = fold("".join(t.text for t in self.words[i : i + n]))
+            known = self.metrics.get(joined)
+            if self.takes_many(name):
+                known = known or self.digests.get(joined)
             if known:
-                self.set(name, known, name)
+                self.set(name, (known,) if self.takes_many(name) else known, name)
                 return i + n
         said, _ = self.value(i, many=True)
         raise UnknownNameError("metric", shown(said or self.words[i].text), list(self.metric_names))
@@ -531,13 +637,28 @@ class _Reader:
 
     def set_field(self, name: str, said: str) -> None:
         annotation, saying = self.fields[name]
+        if self.takes_many(name):
+            for part in filter(None, (p.strip() for p in said.split(","))):
+                known = self.metrics.get(fold(part)) or self.digests.get(fold(part))
+                if known is None:
+                    raise UnknownNameError("metric", shown(part), self.metric_names)
+                self.set(name, (known,), name)
+            return
         if saying.unit == "metric":
             if fold(said) not in self.metrics:
                 raise UnknownNameError("metric", shown(said), self.metric_names)
             said = self.metrics[fold(said)]
         self.set(name, read_value(name, annotation, saying, said), name)
 
+    def takes_many(self, name: str) -> bool:
+        """Whether a field holds several texts."""
+        return get_origin(self.fields[name][0]) is tuple
+
     def set(self, name: str, value: Any, what: str) -> None:
+        if self.takes_many(name):
+            earlier = self.values.get(name, ())
+            self.values[name] = (*earlier, *(v for v in value if v not in earlier))
+            return
         if name in self.values and self.values[name] != value:
             a, b = (getattr(v, "words", getattr(v, "name", v)) for v in (self.values[name], value))
             raise NotUnderstoodError(
@@ -587,8 +708,6 @@ class _Reader:
 
     def built(self) -> Command:
         """The command; a period that was not said has its default's words, read today."""
-        if self.filters:
-            self.values[self.name_of(Filters)] = Filters(tuple(self.filters))
         for name, (annotation, saying) in self.fields.items():
             if name in self.values:
                 continue
@@ -612,7 +731,13 @@ def read_value(name: str, annotation: Any, saying: Saying, said: str) -> Any:
         raise UnknownNameError(word, shown(said), options)
     kind = kinds(annotation)[0]
     if kind is str:
-        return said
+        match saying.unit:
+            case "when":
+                return read_when(said.split()).words
+            case "place":
+                return read_place(said).words
+            case _:
+                return said
     short = re.fullmatch(r"(\d+)d", said.casefold()) if saying.unit == "days" else None
     number = _number(short[1] if short else said, saying)
     if number is None:
@@ -668,10 +793,18 @@ def unparse(command: Command) -> str:
             parts.append(value.words)
         elif value is None or value == saying.default:
             continue
+        elif saying.positional and saying.unit == "question":
+            parts = [value]  # said as it is, with the times behind it
+        elif saying.unit in ("when", "place"):
+            parts.append(f"{field_words(name, saying)[0]} {value}")
+        elif saying.positional and kind is int:
+            parts.insert(1, number_said(value))
         elif isinstance(value, Filters):
             parts += _filter_words(value)
         elif isinstance(value, Dimension):
             parts.append(f"by {value.name}")
+        elif saying.positional and isinstance(value, tuple):
+            parts.insert(1, ", ".join(value))
         elif saying.positional:
             parts.insert(1, quoted(value, own_words(command)))
         elif choices(annotation):
@@ -698,6 +831,11 @@ def own_words(command: Command) -> frozenset[str]:
     )
 
 
+def filters_said(filters: Filters) -> str:
+    """Filters as they are said, without the `where` before them."""
+    return " ".join(_filter_words(filters)).removeprefix("where ")
+
+
 def _filter_words(filters: Filters) -> list[str]:
     words = []
     for i, f in enumerate(filters):
@@ -712,7 +850,7 @@ RESERVED = (
     | CONNECTORS
     | PERIOD_STARTS
     | set(MONTHS)
-    | {"by", "per", "as", "not", "except"}
+    | {"by", "per", "as", "not", "except", EVERY}
     | {fold(w) for d in DIMENSIONS for w in (d.name, *d.aliases)}
 )
 

@@ -180,7 +180,9 @@ def _days(words: list[str]) -> tuple[tuple[int, ...], int | None, list[str]]:
     if not found:
         near = nearest(word, ["day", "weekday", *DAYS, "week", "month"])
         hint = f"Did you mean `every {near[0]}`?" if near else EXAMPLE
-        raise NotUnderstoodError(f"I don't know on which days “every {word[:40]}” is.", hint=hint)
+        raise NotUnderstoodError(
+            f"I don't know on which days “{f'every {word[:40]}'.strip()}” is.", hint=hint
+        )
     return found, None, after
 
 

@@ -3,8 +3,8 @@
 A run is keyed by schedule, local day and slot (empty for the run by the clock), so that however
 many tickers see it due, one of them makes it. It is
 
-    queued -> posting -> posted | failed
-           -> held (tried again until its window ends) | unchanged | failed
+    due -> queued -> posting -> posted | failed
+                  -> held (tried again until its window ends) | unchanged | failed
     missed: nobody was there within the window
 
 Instants are those of the database's clock. What a wall-clock time means stands in `bot.when`.
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from storage.state import ID, NowUs, State, instant, metadata, microseconds
 
-RunState = Literal["queued", "posting", "posted", "held", "missed", "failed", "unchanged"]
+RunState = Literal["due", "queued", "posting", "posted", "held", "missed", "failed", "unchanged"]
 
 schedules = sa.Table(
     "schedules",
@@ -32,6 +32,7 @@ schedules = sa.Table(
     sa.Column("channel", sa.Text, nullable=False, comment="Slack's id; empty: not known yet"),
     sa.Column("place", sa.Text, nullable=False, comment="as people read it: #growth, me"),
     sa.Column("owner", sa.Text, nullable=False, comment="whose rights it runs with"),
+    sa.Column("team", sa.Text, nullable=False, comment="the workspace, where there are several"),
     sa.Column("surface", sa.Text, nullable=False, comment="slack, terminal, config"),
     sa.Column("made_at", sa.BigInteger, nullable=False),
     sa.Column("next_at", sa.BigInteger, nullable=False, comment="the next run is due"),
@@ -75,6 +76,7 @@ class Schedule:
     channel: str
     place: str
     owner: str
+    team: str
     surface: str
     made_at: dt.datetime
     next_at: dt.datetime
@@ -134,6 +136,7 @@ class Schedules:
         channel: str,
         place: str,
         owner: str,
+        team: str,
         surface: str,
         next_at: dt.datetime,
         next_day: dt.date,
@@ -148,6 +151,7 @@ class Schedules:
             "channel": channel,
             "place": place,
             "owner": owner,
+            "team": team,
             "surface": surface,
             "made_at": NowUs(),
             "next_at": us(next_at),
@@ -223,14 +227,14 @@ class Schedules:
         note: str = "",
     ) -> bool:
         """Make a run; False where it was made before."""
-        row = {
+        row: dict[str, Any] = {
             "schedule": key.schedule,
             "day": key.day.isoformat(),
             "slot": key.slot,
             "due_at": us(due_at),
             "state": state,
             "try_until": us(try_until),
-            "next_try": 0,
+            "next_try": NowUs() if state == "due" else 0,
             "tries": 0,
             "changed_at": NowUs(),
             "note": note,
@@ -269,9 +273,9 @@ class Schedules:
         chosen = sa.select(*(ranked.c[c.name] for c in schedule_runs.c)).where(ranked.c.nth == 1)
         return {run.key.schedule: run for run in self._runs(chosen)}
 
-    def retries_in(self, connection: sa.Connection) -> list[RunKey]:
-        """Held runs that are to be tried again now: they are queued by this call."""
-        due = (schedule_runs.c.state == "held") & (schedule_runs.c.next_try > 0)
+    def waiting_in(self, connection: sa.Connection) -> list[RunKey]:
+        """Runs that are due, and held ones to be tried again now: they are queued by this call."""
+        due = schedule_runs.c.state.in_(("due", "held")) & (schedule_runs.c.next_try > 0)
         again = (
             sa.update(schedule_runs)
             .where(due, schedule_runs.c.next_try <= NowUs())

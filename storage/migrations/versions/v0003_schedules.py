@@ -21,6 +21,9 @@ def upgrade() -> None:
         sa.Column("channel", sa.Text, nullable=False, comment="Slack's id; empty: not known yet"),
         sa.Column("place", sa.Text, nullable=False, comment="as people read it: #growth, me"),
         sa.Column("owner", sa.Text, nullable=False, comment="whose rights it runs with"),
+        sa.Column(
+            "team", sa.Text, nullable=False, comment="the workspace, where there are several"
+        ),
         sa.Column("surface", sa.Text, nullable=False, comment="slack, terminal, config"),
         sa.Column("made_at", sa.BigInteger, nullable=False),
         sa.Column("next_at", sa.BigInteger, nullable=False, comment="the next run is due"),
