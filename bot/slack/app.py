@@ -1,9 +1,10 @@
-"""The ways in: slash command, mention, direct message, buttons, the form to share an answer.
+"""The ways in: slash command, mention, direct message, shortcuts, buttons, forms.
 
 Listeners acknowledge at once and put the question in the line; nothing is computed in them. What
 Slack delivers twice is taken once.
 """
 
+import datetime as dt
 import html
 import logging
 import re
@@ -18,6 +19,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.errors import UserError
+from bot.access import RefusedError
 from bot.setup import Bot
 from bot.slack import text as safe
 from bot.slack.answering import Job, Way
@@ -25,18 +27,35 @@ from bot.slack.blocks import (
     AGAIN,
     ASK,
     CANCEL,
+    CHANGE,
     CSV,
+    HELP,
     SHARE,
     SQL,
     JsonObject,
     Message,
+    button,
     context,
+    error_message,
+    mrkdwn,
     plain,
     plain_message,
 )
 from bot.slack.home import QUESTION
+from bot.slack.modals import (
+    FORM,
+    PICK,
+    FieldsError,
+    Filled,
+    Origin,
+    filled_in,
+    form_for,
+    modal_of,
+    moved_to,
+    question_of,
+)
 from bot.slack.notices import Notices, with_cancel
-from bot.slack.post import Poster, error_word
+from bot.slack.post import EVENT, Poster, error_word
 from bot.slack.sendable import VIEW_METADATA, assert_sendable
 from storage.queue import Full, Place, Queue
 from storage.state import StateError
@@ -48,10 +67,16 @@ bolt_log = logging.getLogger("daybreak.bolt")
 bolt_log.setLevel(logging.ERROR)
 
 SHARE_FORM = "share"
+#: The callback_ids of the shortcuts: anywhere, and on a message.
+ASK_ANYWHERE, ASK_ABOUT = "ask", "ask_about"
+#: `/ops ask` is `/ops help`, whose answer has a button to the form.
+FORM_WORDS = ("", "ask", HELP)
 LISTENERS = 10
 WORKING = "Working on"
 #: What Slack makes of names, channels and addresses that people type.
 FORMATTED = re.compile(r"<([@#!]|(?=https?:|mailto:))([^|<>]*)(?:\|([^<>]*))?>")
+#: People, channels and user groups, which keep their ids: names change, and are not unique.
+LASTING = re.compile(r"@[UW][A-Z0-9]{2,30}|#[CG][A-Z0-9]{2,30}|!subteam\^S[A-Z0-9]{2,30}")
 
 
 class SlackRefusedError(UserError):
@@ -150,13 +175,18 @@ class Listeners:
         for pattern, listener in (
             (rf"{ASK}_\d+", self.ask),
             (AGAIN, self.ask),
+            (CHANGE, self.change),
             (SQL, self.sql),
             (CSV, self.csv),
             (SHARE, self.share),
             (CANCEL, self.cancel),
+            (PICK, self.pick),
         ):
             app.action(re.compile(f"^{pattern}$"))(listener)
         app.view(SHARE_FORM)(self.shared)
+        app.view(FORM)(self.formed)
+        app.shortcut(ASK_ANYWHERE)(self.ask_anywhere)
+        app.shortcut(ASK_ABOUT)(self.ask_about)
 
     def members_only(
         self, body: JsonObject, ack: Callable[..., BoltResponse], next_: Callable[[], None]
@@ -172,8 +202,9 @@ class Listeners:
 
     def command(self, ack: Callable[..., Any], command: JsonObject) -> None:
         """`/ops kpis last 30 days`."""
+        text = said(command.get("text", ""))
         job = Job(
-            text=said(command.get("text", "")) or "help",
+            text=HELP if text.casefold() in FORM_WORDS else text,
             user=command["user_id"],
             channel=command["channel_id"],
             way="command",
@@ -183,6 +214,8 @@ class Listeners:
         if reply is None:
             ack()
             return
+        if job.text == HELP and reply.text.startswith(WORKING):
+            reply = with_form(reply.text)
         payload: JsonObject = {"response_type": "ephemeral", "text": reply.text}
         if reply.blocks:
             payload["blocks"] = list(reply.blocks)
@@ -240,34 +273,104 @@ class Listeners:
         self, body: JsonObject, text: str, *, private: bool = False, files_only: bool = False
     ) -> None:
         """Put a button's question in the line; the answer goes where the button is."""
-        container = body.get("container", {})
-        hidden = bool(container.get("is_ephemeral"))
-        channel = (body.get("channel") or {}).get("id", "")  # App Home has none
-        direct = not channel or channel.startswith("D")
-        thread = container.get("thread_ts") or ("" if direct else container.get("message_ts", ""))
+        clicked = clicked_at(body)
+        direct = not clicked.channel or clicked.channel.startswith("D")
         job = Job(
             text=text,
             user=body["user"]["id"],
-            channel=channel,
-            way="direct" if direct and not hidden else "button",
-            thread_ts="" if hidden else thread,
+            channel=clicked.channel,
+            way="direct" if direct and not clicked.hidden else "button",
+            thread_ts=clicked.thread_ts,
             response_url=body.get("response_url", ""),
-            private=private or hidden,
+            private=private or clicked.hidden,
             files_only=files_only,
         )
-        key = f"trigger:{body['trigger_id']}"
-        if channel:
-            self.take(job, key)
-        else:
-            self.accept(job, key)
+        self.take(job, f"trigger:{body['trigger_id']}")
 
     def share(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """Ask in which channel to share."""
-        if self.is_new(f"trigger:{body['trigger_id']}"):
-            form = share_form(str(action.get("value", "")))
-            open_view = self.notices.poster.open_view
-            self.notices.aside.submit(open_view, body["trigger_id"], form)
+        self.open(body, share_form(str(action.get("value", ""))))
         ack()
+
+    # Forms: they open, change with the command that is picked, and ask.
+
+    def ask_anywhere(self, ack: Callable[..., Any], body: JsonObject) -> None:
+        """The shortcut “Ask Daybreak”."""
+        self.open_form(body, "", Origin())
+        ack()
+
+    def ask_about(self, ack: Callable[..., Any], body: JsonObject) -> None:
+        """The shortcut on a message: what it asked, or what its words ask, to be changed."""
+        message = body["message"]
+        own = self.identity.bot_id and message.get("bot_id") == self.identity.bot_id
+        asked = question_in(message) if own else said(message.get("text") or "")
+        thread = message.get("thread_ts") or body.get("message_ts") or message["ts"]
+        self.open_form(body, asked, Origin(body["channel"]["id"], thread))
+        ack()
+
+    def change(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
+        """The question of an answer, to be changed."""
+        clicked = clicked_at(body)
+        origin = Origin(
+            clicked.channel, clicked.thread_ts, clicked.hidden,
+            body.get("response_url", "") if clicked.hidden else "",
+        )  # fmt: skip
+        self.open_form(body, str(action.get("value", "")), origin)
+        ack()
+
+    def open_form(self, body: JsonObject, question: str, origin: Origin) -> None:
+        """The form of a question, or the choice of a command."""
+        filled = form_for(question, origin, self.today(), self.bot.catalog)
+        self.open(body, modal_of(filled, self.bot.catalog))
+
+    def open(self, body: JsonObject, view: JsonObject) -> None:
+        """Open a modal, once for each trigger."""
+        if self.is_new(f"trigger:{body['trigger_id']}"):
+            self.notices.aside.submit(self.show, body, view)
+
+    def show(self, body: JsonObject, view: JsonObject) -> None:
+        """Show a modal to who may ask something here; may ask Slack who that is."""
+        user, channel = body["user"]["id"], (body.get("channel") or {}).get("id", "")
+        refused = self.bot.access.barred(user, channel, "", ask=True)
+        if refused is None:
+            self.notices.poster.open_view(body["trigger_id"], view)
+            return
+        job = Job("", user, channel, "button", response_url=body.get("response_url", ""))
+        self.notices.tell(job, error_message(refused))
+
+    def today(self) -> dt.date:
+        """The day by which a form is checked; the analyst reads the question by its own clock."""
+        return dt.datetime.now(self.bot.settings.zone).date()
+
+    def pick(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
+        """Another command was picked in a form."""
+        view = body["view"]
+        filled = moved_to(filled_in(view), action["selected_option"]["value"])
+        update = self.notices.poster.update_view
+        form = modal_of(filled, self.bot.catalog)
+        self.notices.aside.submit(update, view["id"], view.get("hash", ""), form)
+        ack()
+
+    def formed(self, ack: Callable[..., Any], view: JsonObject, body: JsonObject) -> None:
+        """A form asks; what is wrong in it is told at its field."""
+        filled = filled_in(view)
+        try:
+            text = question_of(filled, self.today(), self.bot.catalog)
+        except FieldsError as error:
+            ack(response_action="errors", errors=error.errors)
+            return
+        urls = [u["response_url"] for u in body.get("response_urls") or ()]
+        job = job_of(filled, text, body["user"]["id"], *urls[:1])
+        reply = self.accept(job, f"view:{view['id']}:{view.get('hash', '')}")
+        if reply is None or reply.text.startswith(WORKING):
+            ack()
+        elif reply.blocks:  # it waits, and can be cancelled
+            ack()
+            self.notices.tell(job, reply)
+        else:
+            again = modal_of(filled, self.bot.catalog, reply.text)
+            assert_sendable(again, "modal")
+            ack(response_action="update", view=again)
 
     def shared(self, ack: Callable[..., Any], view: JsonObject, body: JsonObject) -> None:
         """Share in the chosen channel."""
@@ -308,10 +411,14 @@ class Listeners:
     def accept(self, job: Job, key: str) -> Message | None:
         """Put a question in the line: what the asker is told, or None for a repeat."""
         try:
+            refused = self.refused(job)
+            if refused is not None:
+                return self.turned_away(job, key, refused)
             place = self.queue.put(key, job.user, job.to_json())
         except StateError as error:
             log.exception("state_error", extra={"detail": error.detail})
             return plain_message("I can't take questions just now. Please try again in a minute.")
+        self.notices.aside.submit(self.bot.access.learn, job.user, job.channel)
         match place:
             case None:
                 return None
@@ -331,20 +438,91 @@ class Listeners:
                 told = f"You are number {number} in line with {safe.code(job.text)}."
                 return with_cancel(told, taken)
 
+    def refused(self, job: Job) -> RefusedError | None:
+        """Why a question is not even accepted, by what is known without asking Slack."""
+        return self.bot.access.refusal(job.text, self.bot.catalog, job.user, channel=job.channel)
+
+    def turned_away(self, job: Job, key: str, refused: RefusedError) -> Message | None:
+        """Keep the refusal in the audit, once; what the asker is told, or None for a repeat."""
+        if not self.bot.state.first_time(key):
+            return None
+        self.bot.state.record_question(
+            asker=job.user,
+            surface="slack",
+            channel=job.channel,
+            text=job.text,
+            canonical=None,
+            outcome=refused.code,
+            seconds=0.0,
+        )
+        return error_message(refused)
+
 
 def said(text: str, own_user: str = "") -> str:
-    """What a person typed, without Slack's formatting: `&gt;` is `>`, `<#C1|ops>` is `#ops`.
+    """What a person typed, without Slack's formatting: `&gt;` is `>`.
 
-    A mention of ourselves is not part of the question.
+    People, channels and groups stay as `<#C1|ops>`, without blanks. A mention of ourselves is not
+    part of the question.
     """
 
     def unformatted(match: re.Match[str]) -> str:
         sign, target, label = match.group(1), match.group(2), match.group(3)
         if sign == "@" and target == own_user:
             return " "
+        if LASTING.fullmatch(sign + target):
+            named = f"|{'-'.join(label.split())}" if label else ""
+            return f"<{sign}{target}{named}>"
         return f"{sign}{label or target}"
 
     return html.unescape(FORMATTED.sub(unformatted, text)).strip()
+
+
+def clicked_at(body: JsonObject) -> Origin:
+    """Where a button is, and so where its answer goes; App Home has no channel."""
+    container = body.get("container", {})
+    hidden = bool(container.get("is_ephemeral"))
+    channel = (body.get("channel") or {}).get("id", "")
+    in_place = container.get("message_ts", "") if channel else ""
+    thread = "" if hidden else container.get("thread_ts") or in_place
+    return Origin(channel, thread, hidden)
+
+
+def job_of(filled: Filled, text: str, user: str, response_url: str = "") -> Job:
+    """The job of a form: in a channel, in a thread of it, or in a direct message."""
+    origin = filled.origin
+    way: Way = "command"
+    if origin.thread_ts:
+        way = "button"
+    if not origin.channel or (origin.channel.startswith("D") and not origin.hidden):
+        way = "direct"
+    return Job(
+        text=text,
+        user=user,
+        channel=origin.channel,
+        way=way,
+        thread_ts=origin.thread_ts,
+        response_url=response_url or origin.response_url,
+        private=origin.hidden or filled.form == "sql",
+    )
+
+
+def question_in(message: JsonObject) -> str:
+    """The question that a message of ours answers: as it was written down beside, or on a button.
+
+    Slack does not hand out what is written down beside a message everywhere.
+    """
+    metadata = message.get("metadata") or {}
+    if metadata.get("event_type") == EVENT:
+        return str((metadata.get("event_payload") or {}).get("question") or "")
+    elements = [e for b in message.get("blocks") or () for e in b.get("elements") or ()]
+    return next((str(e["value"]) for e in elements if e.get("action_id") == CHANGE), "")
+
+
+def with_form(told: str) -> Message:
+    """A sentence (mrkdwn of ours) with a button to the form."""
+    section: JsonObject = {"type": "section", "text": mrkdwn(told)}
+    ask = button(CHANGE, "Ask with a form", HELP)
+    return Message(told, (section, {"type": "actions", "elements": [ask]}), (), True)
 
 
 def is_stranger(body: JsonObject, identity: Identity) -> bool:

@@ -23,11 +23,20 @@ from analytics.result import (
     Table,
     Value,
 )
-from analytics.words import EXPONENTS, counted, moved, words
+from analytics.words import EXPONENTS, counted, moved, short_words, words
 from bot.parse import FORMS, Form
 from bot.render.chart import alt_text, notes_of, png
 from bot.render.sheet import Sheet, file_name, sheets
-from bot.render.text import cell_words, is_numeric, receipt_line, sql_text, wanted
+from bot.render.text import (
+    cell_words,
+    changes,
+    is_numeric,
+    receipt_line,
+    spark,
+    sql_text,
+    usual_words,
+    wanted,
+)
 from bot.slack import text as safe
 from bot.slack.sendable import (
     BUTTON_TEXT,
@@ -68,7 +77,9 @@ INLINE_CODE = re.compile(r"`([^`]+)`")
 FORM_AT_END = re.compile(rf"\s+as (?:{'|'.join(FORMS)})$")
 
 #: What a button does, by the start of its action_id; its value is the question.
-ASK, AGAIN, SQL, CSV, SHARE = "ask", "again", "sql", "csv", "share"
+ASK, AGAIN, CHANGE, SQL, CSV, SHARE = "ask", "again", "change", "sql", "csv", "share"
+#: The question that is answered with what can be asked.
+HELP = "help"
 #: This one's value is the number of the question.
 CANCEL = "cancel"
 
@@ -85,12 +96,16 @@ class File:
 
 @dataclass(frozen=True)
 class Message:
-    """One message; `ephemeral` ones are for the asker's eyes alone, and so are their files."""
+    """One message; `ephemeral` ones are for the asker's eyes alone, and so are their files.
+
+    `detail` is a second message, in the thread under the first.
+    """
 
     text: str
     blocks: tuple[JsonObject, ...] = ()
     files: tuple[File, ...] = ()
     ephemeral: bool = False
+    detail: "Message | None" = None
 
     @property
     def payload(self) -> JsonObject:
@@ -142,6 +157,15 @@ def to_message(
     drawing = Drawing(currency, rows, native_tables, native_charts)
     body = drawing.blocks(chosen) if rung != "text" else drawing.pictures(chosen)
     files = drawing.files(chosen, receipt)
+    more = [p for p in result.detail if wanted(p, form)]
+    detail = None
+    if more:
+        below = Drawing(currency, rows, native_tables, native_charts)
+        found = below.blocks(more) if rung != "text" else below.pictures(more)
+        files += below.files(more, receipt)
+        drawing.cut |= below.cut
+        said = filled(safe.fit(detail_words(more, currency), MESSAGE_TEXT))
+        detail = Message(said, tuple(found[:MESSAGE_BLOCKS]), (), result.person_level)
     everything = sheets(result)
     wanted_sheets = everything if form == "csv" else cut_sheets(everything, drawing.cut)
     files += [sheet_file(s, result.title) for s in unique_names(wanted_sheets)]
@@ -149,14 +173,16 @@ def to_message(
     if rung != "text":
         blocks = (*head(result), *body[: MESSAGE_BLOCKS - FRAME_BLOCKS], *foot(result))
     return Message(
-        in_words(result, chosen, currency), blocks, tuple(files), ephemeral=result.person_level
+        in_words(result, chosen, currency), blocks, tuple(files), result.person_level, detail
     )
 
 
-def error_message(error: UserError) -> Message:
-    """A refusal: what is wrong, then what to do."""
+def error_message(error: UserError, question: str = "") -> Message:
+    """A refusal: what is wrong, then what to do, and a button to the form of the question."""
     lines = [safe.value(error.message, 1_500), safe.value(error.hint, 1_500)]
     blocks = [rich(error.message)] + ([rich(error.hint)] if safe.shown(error.hint) else [])
+    if can_be_value(question):
+        blocks.append({"type": "actions", "elements": [button(CHANGE, "Change…", question)]})
     return Message("\n".join(line for line in lines if line) or "Sorry.", tuple(blocks), (), True)
 
 
@@ -220,7 +246,8 @@ def can_be_value(question: str) -> bool:
 
 def tools(result: Result, question: str) -> list[JsonObject]:
     """The buttons beside any answer; what shows single persons is not shared."""
-    found = [button(AGAIN, "Run again", question)]
+    change = "Ask with a form" if question.split()[0] == HELP else "Change…"
+    found = [button(AGAIN, "Run again", question), button(CHANGE, change, question)]
     if result.receipt and result.receipt.queries:
         found.append(button(SQL, "Show SQL", question))
     if any(isinstance(p, Table | Figure) for p in result.parts):
@@ -296,6 +323,13 @@ class Drawing:
         """A section for each group: label, value, and how it moved."""
         blocks: list[JsonObject] = []
         for group, run in groupby(figures, key=lambda f: f.group):
+            run = list(run)
+            if any(f.course for f in run):
+                lines = [figure_lines(f, self.currency) for f in run]
+                heading = [f"*{safe.value(group)}*"] if safe.shown(group) else []
+                text = safe.fit([*heading, *lines], SECTION_TEXT)
+                blocks.append({"type": "section", "text": mrkdwn(text), "expand": True})
+                continue
             fields = [mrkdwn(figure_field(f, self.currency)) for f in run]
             for start in range(0, len(fields), SECTION_FIELDS):
                 section: JsonObject = {"type": "section"}
@@ -383,6 +417,21 @@ def figure_field(figure: Figure, currency: str) -> str:
     if safe.shown(figure.note):
         lines.append(f"_{safe.value(figure.note, 300)}_")
     return safe.field(figure.label, "\n".join(lines))
+
+
+def figure_lines(figure: Figure, currency: str) -> str:
+    """`*Orders 1,234*  +12 % on the Friday before`, then the course and what is usual."""
+    said = f"{figure.label} {short_words(figure.value, figure.unit, currency)}"
+    moves = ", ".join(f"{text} on {when}" for when, text in changes(figure))
+    lines = [f"*{safe.value(said, 200)}*" + (f"  {safe.value(moves, 200)}" if moves else "")]
+    usual = safe.value(usual_words(figure, currency), 100)
+    side = {"above": "▲ ", "below": "▼ ", "": ""}[figure.out_of_usual]
+    course = spark(figure.course)
+    if course or usual:
+        lines.append(f"{course}  {f'{side}*{usual}*' if side else usual}".strip())
+    if safe.shown(figure.note):
+        lines.append(f"_{safe.value(figure.note, 300)}_")
+    return "\n".join(lines)
 
 
 def figure_change(figure: Figure, currency: str) -> str:
@@ -631,11 +680,20 @@ def in_words(result: Result, parts: Sequence[Part], currency: str) -> str:
     return filled(safe.fit([line for line in lines if line], MESSAGE_TEXT))
 
 
+def detail_words(parts: Sequence[Part], currency: str) -> list[str]:
+    """The parts below in lines of words."""
+    return [line for part in parts for line in part_words(part, currency)]
+
+
 def part_words(part: Part, currency: str) -> list[str]:
     """One part in lines of words."""
     match part:
         case Figure():
             said = safe.value(f"{part.label}: {words(part.value, part.unit, currency)}", 200)
+            if part.course:
+                moves = [f"{text} on {when}" for when, text in changes(part)]
+                bits = [*moves, usual_words(part, currency), part.note]
+                return [f"{said} ({safe.value('; '.join(b for b in bits if b), 300)})"]
             change = figure_change(part, currency)
             note = f" ({part.note})" if safe.shown(part.note) else ""
             return [said + safe.value((f", {change}" if change else "") + note, 300)]

@@ -32,7 +32,7 @@ class Notices:
     def _tell(self, job: Job, message: Message) -> None:
         if job.response_url:
             posted = self.poster.respond(job.response_url, [message], to_all=False)
-        elif job.way == "share":
+        elif job.way == "share" or not job.channel:
             direct = self.poster.direct_channel(job.user)
             posted = self.poster.post(direct, [message])
         else:

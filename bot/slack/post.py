@@ -225,10 +225,21 @@ class Poster:
     def open_view(self, trigger_id: str, view: JsonObject) -> bool:
         """Open a modal; whether Slack did."""
         assert_sendable(view, "modal")
+        return self._show(lambda: self.client.views_open(trigger_id=trigger_id, view=view))
+
+    def update_view(self, view_id: str, seen: str, view: JsonObject) -> bool:
+        """Put another view in place of an open one whose hash is `seen`; whether Slack did."""
+        assert_sendable(view, "modal")
+        return self._show(
+            lambda: self.client.views_update(view_id=view_id, hash=seen or None, view=view)
+        )
+
+    def _show(self, call: Callable[[], object]) -> bool:
+        """Whether Slack shows what is to be shown beside the messages."""
         try:
-            self.client.views_open(trigger_id=trigger_id, view=view)
+            call()
         except (SlackClientError, OSError, HTTPException) as error:
-            log.warning("view_refused", extra={"error": error_word(error)})
+            log.warning("not_shown", extra={"error": error_word(error)})
             return False
         return True
 

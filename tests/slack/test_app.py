@@ -17,6 +17,7 @@ from bot.slack.post import Poster
 from bot.slack.sendable import assert_sendable
 from storage.queue import Queue
 from tests.slack.conftest import BOT_ID, BOT_USER, TEAM, FakeSlack
+from tests.slack.forms import sent_in
 
 SECRET = "test-secret"
 ME = Identity(TEAM, BOT_ID, BOT_USER)
@@ -249,6 +250,134 @@ def test_share_asks_for_the_channel(app: App, taken: Taken, slack: FakeSlack) ->
         assert interaction(app, {"type": "view_submission", "view": view}).status == 200
     assert taken.jobs == [Job("kpis", "U1", "C2", "share")]
     assert_sendable(share_form("kpis"), "modal")
+
+
+def opened(slack: FakeSlack, n: int = 1) -> dict[str, Any]:
+    """The view that was opened last."""
+    view: dict[str, Any] = slack.wait_for("views.open", n)[-1]["view"]
+    assert_sendable(view, "modal")
+    return view
+
+
+def verb_of(view: dict[str, Any]) -> str:
+    """The command whose form it is."""
+    return str(json.loads(view["private_metadata"])["verb"])
+
+
+def submit(app: App, view: dict[str, Any], changes: dict[str, str | None] | None = None,
+           **more: Any) -> BoltResponse:  # fmt: skip
+    body = {"type": "view_submission", "view": sent_in(view, changes) | more.pop("view", {})}
+    return interaction(app, body | more)
+
+
+def test_the_shortcut_opens_the_choice_and_then_a_form(
+    app: App, taken: Taken, slack: FakeSlack
+) -> None:
+    shortcut = {"type": "shortcut", "callback_id": "ask", "trigger_id": "s1"}
+    for _ in range(2):
+        assert interaction(app, shortcut).status == 200
+    view = opened(slack)
+    assert verb_of(view) == ""
+    pick = {"type": "static_select", "action_id": "pick", "block_id": "pick",
+            "selected_option": {"value": "segment"}}  # fmt: skip
+    picked = {"type": "block_actions", "trigger_id": "s2", "container": {"type": "view"},
+              "view": sent_in(view), "actions": [pick]}  # fmt: skip
+    assert interaction(app, picked).status == 200
+    (update,) = slack.wait_for("views.update")
+    assert (update["view_id"], update["hash"]) == ("V1", "1.a")
+    assert verb_of(update["view"]) == "segment"
+    assert submit(app, update["view"], {"segment/k": "4"}).status == 200
+    assert taken.jobs == [Job("segment last 90 days k 4", "U1", "", "direct")]
+    assert len(slack.of("views.open")) == 1
+
+
+def test_a_form_is_taken_once_and_answered_in_the_chosen_channel(
+    app: App, taken: Taken, slack: FakeSlack
+) -> None:
+    click(app, "change", "kpis last 7 days by country")
+    view = opened(slack)
+    urls = {"response_urls": [{"response_url": RESPONSE_URL, "channel_id": "C2"}]}
+    for _ in range(2):
+        assert submit(app, view, {"place": "C2"}, **urls).status == 200
+    assert taken.jobs == [
+        Job("kpis last 7 days by country", "U1", "C2", "command", response_url=RESPONSE_URL)
+    ]
+
+
+def test_a_changed_question_is_answered_in_the_thread_of_its_answer(
+    app: App, taken: Taken, slack: FakeSlack
+) -> None:
+    click(app, "change", "kpis last 7 days")
+    assert submit(app, opened(slack), {"kpis/by": "country"}).status == 200
+    assert taken.jobs == [Job("kpis last 7 days by country", "U1", "C1", "button", "9.9")]
+
+
+def test_a_hidden_answer_is_changed_hidden(app: App, taken: Taken, slack: FakeSlack) -> None:
+    click(app, "change", "segment", container={"is_ephemeral": True})
+    assert submit(app, opened(slack), {"segment/k": "4"}).status == 200
+    (job,) = taken.jobs
+    assert (job.text, job.private, job.channel) == ("segment last 90 days k 4", True, "C1")
+    assert job.response_url == RESPONSE_URL
+
+
+def test_what_is_wrong_in_a_form_is_told_at_its_field(
+    app: App, taken: Taken, slack: FakeSlack
+) -> None:
+    click(app, "change", "segment")
+    response = submit(app, opened(slack), {"segment/k": "99", "segment/where": "contry:France"})
+    told = json.loads(response.body)
+    assert told["response_action"] == "errors"
+    assert set(told["errors"]) == {"segment/k", "segment/where"}
+    assert taken.jobs == []
+
+
+def test_a_form_that_can_not_be_taken_stays_open(app: App, slack: FakeSlack) -> None:
+    for trigger in "12":
+        command(app, "kpis", trigger)
+    click(app, "change", "segment")
+    response = submit(app, opened(slack), {"segment/k": "4"})
+    told = json.loads(response.body)
+    assert told["response_action"] == "update"
+    assert_sendable(told["view"], "modal")
+    assert "already have 2" in json.dumps(told["view"]["blocks"])
+    assert '"initial_value": "4"' in response.body
+
+
+def message_shortcut(app: App, message: dict[str, Any]) -> None:
+    body = {"type": "message_action", "callback_id": "ask_about", "trigger_id": message["ts"],
+            "message_ts": message["ts"], "channel": {"id": "C1"}, "message": message}  # fmt: skip
+    assert interaction(app, body).status == 200
+
+
+def test_a_message_is_asked_about(app: App, taken: Taken, slack: FakeSlack) -> None:
+    metadata = {"event_type": "daybreak_answer", "event_payload": {"question": "rules"}}
+    change = {"type": "actions", "elements": [{"action_id": "change", "value": "top items"}]}
+    ours = {"bot_id": BOT_ID, "text": "Found."}
+    for n, (message, verb) in enumerate((
+        (ours | {"metadata": metadata}, "rules"),
+        (ours | {"blocks": [{"type": "divider"}, change]}, "top"),
+        (ours, ""),
+        ({"bot_id": "B2", "blocks": [change], "text": "x"}, ""),
+        ({"user": "U2", "text": f"<@{BOT_USER}> kpis by country"}, ""),
+        ({"user": "U2", "text": "kpis by country"}, "kpis"),
+        ({"user": "U2", "text": "who knows our revenue?"}, ""),
+    ), 1):  # fmt: skip
+        message_shortcut(app, {"ts": f"{n}.5", **message})
+        assert verb_of(opened(slack, n)) == verb
+    view = slack.of("views.open")[5]["view"]
+    submit(app, view)
+    assert taken.jobs == [Job("kpis last 30 days by country", "U1", "C1", "button", "6.5")]
+
+
+@pytest.mark.parametrize("text", ["", "help", " ASK "])
+def test_help_offers_the_form(app: App, taken: Taken, slack: FakeSlack, text: str) -> None:
+    body = json.loads(command(app, text).body)
+    assert body["text"] == "Working on `help` …"
+    ask = body["blocks"][1]["elements"][0]
+    assert (ask["action_id"], ask["text"]["text"]) == ("change", "Ask with a form")
+    assert [j.text for j in taken.jobs] == ["help"]
+    click(app, "change", ask["value"])
+    assert verb_of(opened(slack)) == ""
 
 
 @pytest.mark.parametrize(

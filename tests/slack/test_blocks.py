@@ -213,7 +213,7 @@ def test_single_persons_are_for_the_asker_and_are_not_shared() -> None:
     assert message.ephemeral
     actions = [e["action_id"] for b in message.blocks if b["type"] == "actions"
                for e in b["elements"]]  # fmt: skip
-    assert actions == ["again", "sql", "csv"]
+    assert actions == ["again", "change", "sql", "csv"]
     assert not to_message(result(ORDERS)).ephemeral
 
 

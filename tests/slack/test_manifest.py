@@ -11,7 +11,7 @@ from slack_bolt.listener import CustomListener
 
 from bot.config import SlackSettings
 from bot.setup import Bot
-from bot.slack.app import Identity, slack_app
+from bot.slack.app import ASK_ABOUT, ASK_ANYWHERE, Identity, slack_app
 from bot.slack.post import Poster
 from storage.queue import Queue
 from tests.slack.conftest import BOT_ID, BOT_USER, TEAM, FakeSlack
@@ -23,13 +23,18 @@ SCOPES: dict[str, set[str]] = {
     "auth_test": set(),
     "chat_postMessage": {"chat:write"},
     "chat_postEphemeral": {"chat:write"},
+    # who reads a channel; direct messages are not asked about
+    "conversations_info": {"channels:read", "groups:read"},
     # looks for its own message where Slack did not say whether it took it
     "conversations_history": {"channels:history", "groups:history", "im:history"},
     "conversations_open": {"im:write"},
     "conversations_replies": {"channels:history", "groups:history", "im:history"},
     "files_upload_v2": {"files:write"},
+    "usergroups_users_list": {"usergroups:read"},
+    "users_info": {"users:read"},
     "views_open": set(),
     "views_publish": set(),
+    "views_update": set(),
 }
 EVENT_SCOPES = {
     "app_home_opened": set(),
@@ -77,12 +82,19 @@ def test_events_and_commands_are_those_registered(
         "home",
         "ask",
         "ask",
+        "change",
         "sql",
         "csv",
         "share",
         "cancel",
+        "pick",
         "shared",
+        "formed",
+        "ask_anywhere",
+        "ask_about",
     ]
+    shortcuts = {s["callback_id"]: s["type"] for s in manifest["features"]["shortcuts"]}
+    assert shortcuts == {ASK_ANYWHERE: "global", ASK_ABOUT: "message"}
     commands = [c["command"] for c in manifest["features"]["slash_commands"]]
     assert commands == [SlackSettings().command]
     events = manifest["settings"]["event_subscriptions"]["bot_events"]
@@ -99,3 +111,7 @@ def test_lengths_are_those_that_slack_takes(manifest: dict[str, Any]) -> None:
     for command in manifest["features"]["slash_commands"]:
         assert len(command["command"]) <= 32
         assert len(command["usage_hint"]) <= 1_000
+    for shortcut in manifest["features"]["shortcuts"]:
+        assert len(shortcut["name"]) <= 24
+        assert len(shortcut["description"]) <= 150
+        assert len(shortcut["callback_id"]) <= 255
