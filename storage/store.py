@@ -205,13 +205,14 @@ class Store:
         return _TimeLimit(self._running, self._deadline)
 
 
-class _Watch(threading.Thread):
+class _Watch:
     """One thread that cancels what runs past its deadline; a timer thread a read would cost more
     than many a read.
     """
 
     def __init__(self) -> None:
-        super().__init__(name="daybreak-deadlines", daemon=True)
+        # made when it is needed: a process that is forked from ours has no threads but its own
+        self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._due: dict[int, tuple[float, Callable[[], None]]] = {}
         self._numbers = itertools.count()
@@ -222,8 +223,11 @@ class _Watch(threading.Thread):
         with self._changed:
             number = next(self._numbers)
             self._due[number] = (deadline, cancel)
-            if not self.is_alive():
-                self.start()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="daybreak-deadlines", daemon=True
+                )
+                self._thread.start()
             elif deadline < self._wakes_at:
                 self._changed.notify()
             return number
@@ -233,7 +237,7 @@ class _Watch(threading.Thread):
         with self._changed:
             self._due.pop(number, None)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Sleep until the next deadline."""
         while True:
             with self._changed:
