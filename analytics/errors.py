@@ -54,6 +54,12 @@ class NotEnoughDataError(UserError):
     code = "not_enough_data"
 
 
+class HeldError(UserError):
+    """The data of the day are not whole enough to be told; they may be later."""
+
+    code = "held"
+
+
 class TooLargeError(UserError):
     """The question does not fit this machine's memory or time."""
 

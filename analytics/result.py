@@ -159,7 +159,9 @@ class Figure:
     """One number, and the same number of the period before where there is one.
 
     `group` gathers figures under a heading (Growth, Activity, ...); `note` says why a value is
-    unknown, or what to mind.
+    unknown, or what to mind. `earlier` are further values to compare with, each with the words for
+    when (`the day before`); where it is given, `when` are the words for `before`. `course` is the
+    way here, this value last; `usual` the ends of the band that such a value usually lies in.
     """
 
     label: str
@@ -169,11 +171,24 @@ class Figure:
     more_is_better: bool | None = None
     group: str = ""
     note: str = ""
+    when: str = ""
+    earlier: tuple[tuple[str, Value], ...] = ()
+    course: tuple[Number, ...] = ()
+    usual: tuple[int | float, int | float] | None = None
 
     def __post_init__(self) -> None:
         """Plain values only."""
-        checked(self.value, f"figure {self.label!r}")
-        checked(self.before, f"figure {self.label!r}, before")
+        values = (self.value, self.before, *(v for _, v in self.earlier), *self.course)
+        for value in (*values, *(self.usual or ())):
+            checked(value, f"figure {self.label!r}")
+
+    @property
+    def out_of_usual(self) -> Literal["above", "below", ""]:
+        """On which side of the band it lies; empty within it, or where it is not known."""
+        if self.usual is None or not isinstance(self.value, int | float):
+            return ""
+        low, high = self.usual
+        return "below" if self.value < low else "above" if self.value > high else ""
 
 
 @dataclass(frozen=True)
@@ -229,7 +244,8 @@ class Result:
     """An answer. `headline` is one sentence that a person can act on; `follow_ups` are commands.
 
     `receipt` is added by the dispatcher. `mark` is a word for what the answer amounts to, such as
-    a verdict: a schedule that speaks on change posts when it differs from the last.
+    a verdict: a schedule that speaks on change posts when it differs from the last. `detail` are
+    parts for those who want to know more: in the thread under a message, below in a terminal.
     """
 
     title: str
@@ -238,6 +254,7 @@ class Result:
     follow_ups: tuple[str, ...] = ()
     receipt: Receipt | None = None
     mark: str = ""
+    detail: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         """An answer has a sentence and at least one part."""
@@ -247,7 +264,8 @@ class Result:
     @property
     def person_level(self) -> bool:
         """Whether any part shows single persons."""
-        return any(isinstance(p, Table) and p.person_level for p in self.parts)
+        parts = (*self.parts, *self.detail)
+        return any(isinstance(p, Table) and p.person_level for p in parts)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types: dates and instants in ISO 8601, each part with its `part` name."""
@@ -255,6 +273,7 @@ class Result:
             "title": self.title,
             "headline": self.headline,
             "parts": [_part_dict(p) for p in self.parts],
+            "detail": [_part_dict(p) for p in self.detail],
             "follow_ups": list(self.follow_ups),
             "receipt": _receipt_dict(self.receipt) if self.receipt else None,
         }
@@ -298,6 +317,9 @@ def _part_dict(part: Part) -> dict[str, Any]:
                 **vars(part),
                 "value": _json(part.value),
                 "before": _json(part.before),
+                "earlier": [[when, _json(v)] for when, v in part.earlier],
+                "course": list(part.course),
+                "usual": list(part.usual) if part.usual else None,
             }
         case Note():
             return {"part": "note", **vars(part)}

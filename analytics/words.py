@@ -52,6 +52,13 @@ def short_words(value: Value, unit: Unit, currency: str = "") -> str:
     return words(value, unit, currency)
 
 
+def range_words(low: float, high: float, unit: Unit, currency: str = "") -> str:
+    """The ends of a band, counts and money in whole numbers: `41k to 58k`, `4.7 % to 7.1 %`."""
+    whole = unit in ("count", "money")
+    ends = (round(v) if whole or abs(v) >= 100 else v for v in (low, high))
+    return " to ".join(short_words(v, unit, currency) for v in ends)
+
+
 def number_words(value: float, unit: Unit, currency: str = "") -> str:
     """A number with its unit."""
     match unit:

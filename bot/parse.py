@@ -271,7 +271,7 @@ def _schedule(
     if "every" in command.sayings() and command is not scheduling:
         return _Reader(command, rest, today, catalog).read(times)
     asked = _Reader(command, [*rest, *form], today, catalog).read()
-    return Request(scheduling(question=asked.text, **times))
+    return Request(scheduling(**{"question": asked.text, **times}))
 
 
 def _tail(words: Sequence[Token]) -> tuple[When, str, Sequence[Token]]:

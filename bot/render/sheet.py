@@ -35,10 +35,11 @@ def sheets(result: Result) -> tuple[Sheet, ...]:
     """The figures (as one sheet) and each table, with all rows."""
     currency = result.receipt.currency if result.receipt else ""
     found = []
-    figures = [p for p in result.parts if isinstance(p, Figure)]
+    parts = (*result.parts, *result.detail)
+    figures = [p for p in parts if isinstance(p, Figure)]
     if figures:
         found.append(figure_sheet(figures, currency))
-    found += [table_sheet(p, currency) for p in result.parts if isinstance(p, Table)]
+    found += [table_sheet(p, currency) for p in parts if isinstance(p, Table)]
     return tuple(found)
 
 

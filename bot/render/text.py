@@ -12,11 +12,13 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from analytics.result import Chart, Column, Figure, Note, Number, Part, Receipt, Result, Table
-from analytics.words import change, counted, short_words, words
+from analytics.words import change, counted, range_words, short_words, words
 from bot.parse import Form
 from bot.render.chart import step_words
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+#: Without those that some fonts set on another line.
+SPARKS = "▁▂▃▅▆▇"
 BAR_CHARACTERS = 40
 MAX_BARS = 15
 MAX_BLOCKS = 92
@@ -49,7 +51,8 @@ def renderable(result: Result, *, form: Form = "answer", rows: int = 20) -> Rend
     parts += [Text(f"⚠ {w.text}", style="yellow") for w in warnings]
     if receipt and receipt.simulated:
         parts.append(Text(f"⚠ {receipt.caution}", style="yellow"))
-    chosen = [p for p in result.parts if p not in warnings and wanted(p, form)]
+    told = (*result.parts, *result.detail)
+    chosen = [p for p in told if p not in warnings and wanted(p, form)]
     for is_figure, run in groupby(chosen, key=lambda p: isinstance(p, Figure)):
         if is_figure:
             parts += ["", figures_grid([p for p in run if isinstance(p, Figure)], currency)]
@@ -140,8 +143,67 @@ def cell_words(value: object, column: Column, currency: str) -> str:
     return "–" if value is None else words(value, column.unit, currency)  # type: ignore[arg-type]
 
 
+def courses_grid(figures: Sequence[Figure], currency: str) -> RenderableType:
+    """Figures with the way they came: value, changes, course, and what is usual."""
+    grid = Grid(header_style="bold")
+    grid.add_column("Figure")
+    grid.add_column("Now", justify="right")
+    whens = list(dict.fromkeys(when for f in figures for when, _ in changes(f)))
+    for when in whens:
+        grid.add_column(f"On {when}", justify="right", max_width=12)
+    grid.add_column(f"Last {max(len(f.course) for f in figures)}")
+    grid.add_column("Usual")
+    for group, run in groupby(figures, key=lambda f: f.group):
+        if group:
+            grid.add_row(Text(group, style="bold cyan"))
+        for f in run:
+            moved = dict(changes(f))
+            usual = usual_words(f, currency) or f.note
+            grid.add_row(
+                Text(f.label),
+                Text(short_words(f.value, f.unit, currency)),
+                *(Text(moved.get(when, "")) for when in whens),
+                Text(spark(f.course)),
+                Text(usual, style="bold yellow" if f.out_of_usual else "dim"),
+            )
+    return grid
+
+
+def changes(figure: Figure) -> list[tuple[str, str]]:
+    """What a figure with a course is compared with, and how it moved: `the day before`, `+3 %`."""
+    pairs = [(figure.when, figure.before), *figure.earlier]
+    now = figure.value
+    return [
+        (when, text)
+        for when, before in pairs
+        if _is_number(now) and _is_number(before)
+        and (text := change(now, before, figure.unit))  # type: ignore[arg-type]
+    ]  # fmt: skip
+
+
+def usual_words(figure: Figure, currency: str) -> str:
+    """`usual £41k to £58k`, or on which side of that the value lies; empty where unknown."""
+    if figure.usual is None:
+        return ""
+    ends = range_words(*figure.usual, figure.unit, currency)
+    side = figure.out_of_usual
+    return f"{side} the usual {ends}" if side else f"usual {ends}"
+
+
+def spark(values: Sequence[Number]) -> str:
+    """A line of blocks from the least to the most; a dot where a value is unknown."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return ""
+    low, span = min(known), (max(known) - min(known)) or 1
+    last = len(SPARKS) - 1
+    return "".join("·" if v is None else SPARKS[round((v - low) / span * last)] for v in values)
+
+
 def figures_grid(figures: Sequence[Figure], currency: str) -> RenderableType:
     """Figures under their groups; with the period before and the change where one is known."""
+    if any(f.course for f in figures):
+        return courses_grid(figures, currency)
     grid = Grid(header_style="bold", title_justify="left")
     compared = any(f.before is not None for f in figures)
     notes = any(f.note for f in figures)

@@ -323,14 +323,14 @@ class Drawing:
         """A section for each group: label, value, and how it moved."""
         blocks: list[JsonObject] = []
         for group, run in groupby(figures, key=lambda f: f.group):
-            run = list(run)
-            if any(f.course for f in run):
-                lines = [figure_lines(f, self.currency) for f in run]
+            of_group = list(run)
+            if any(f.course for f in of_group):
+                lines = [figure_lines(f, self.currency) for f in of_group]
                 heading = [f"*{safe.value(group)}*"] if safe.shown(group) else []
                 text = safe.fit([*heading, *lines], SECTION_TEXT)
                 blocks.append({"type": "section", "text": mrkdwn(text), "expand": True})
                 continue
-            fields = [mrkdwn(figure_field(f, self.currency)) for f in run]
+            fields = [mrkdwn(figure_field(f, self.currency)) for f in of_group]
             for start in range(0, len(fields), SECTION_FIELDS):
                 section: JsonObject = {"type": "section"}
                 if start == 0 and safe.shown(group):
