@@ -98,7 +98,7 @@ class Asker:
     may_see_people: bool = True
     channel: str = ""
     team: str = ""
-    rights: Rights = Rights()  # noqa: RUF009 - frozen
+    rights: Rights = Rights()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from analytics.errors import (
 )
 from analytics.period import Period
 from analytics.result import Query, Receipt, Result, plain
+from bot.access import admit, allow, allow_result
 from bot.parse import Request, parse
 from storage.engines import OutOfMemoryError, QueryCancelledError, StoreError
 from storage.store import Read, Store
@@ -83,8 +84,11 @@ def answer(
     request: Request | None = None
     outcome, reference = "answered", ""
     try:
+        admit(ctx.asker)
         request = parse(text, ctx.today, ctx.catalog)
+        ctx = dataclasses.replace(ctx, asker=allow(request.command, ctx.asker))
         result = run(request.command, ctx, question=request.text, begun=begun)
+        allow_result(result, ctx.asker)
         return Answer(request, result, time.monotonic() - started)
     except UserError as error:
         outcome = error.code

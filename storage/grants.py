@@ -25,6 +25,7 @@ grants = sa.Table(
     sa.Column("scope", sa.Text, primary_key=True, comment="people, writes, all, admin"),
     sa.Column("kind", sa.Text, primary_key=True, comment="user, usergroup, channel"),
     sa.Column("principal", sa.Text, primary_key=True, comment="the surface's own id"),
+    sa.Column("label", sa.Text, nullable=False, comment="how it was called then"),
     sa.Column("granted_by", sa.Text, nullable=False),
     sa.Column("granted_at", sa.BigInteger, nullable=False),
 )
@@ -38,6 +39,7 @@ class Grant:
     scope: Scope
     kind: Kind
     principal: str = ""
+    label: str = ""
     granted_by: str = ""
     granted_at: dt.datetime | None = None
 
@@ -51,7 +53,7 @@ def grants_of(state: State, team: str) -> tuple[Grant, ...]:
     """All rights that were given in a workspace, in the order of their names."""
     keys = (grants.c.command, grants.c.scope, grants.c.kind, grants.c.principal)
     chosen = (
-        sa.select(*keys, grants.c.granted_by, grants.c.granted_at)
+        sa.select(*keys, grants.c.label, grants.c.granted_by, grants.c.granted_at)
         .where(grants.c.team == team)
         .order_by(*keys)
     )
@@ -62,7 +64,8 @@ def grants_of(state: State, team: str) -> tuple[Grant, ...]:
 
 def give(state: State, team: str, grant: Grant, *, by: str) -> bool:
     """Give a right; False where it was given before."""
-    row = {**_key(team, grant), "granted_by": storable(by), "granted_at": NowUs()}
+    about = {"label": storable(grant.label), "granted_by": storable(by), "granted_at": NowUs()}
+    row = _key(team, grant) | about
     insert: Any = sqlite.insert if state.is_sqlite else postgresql.insert
     wanted = insert(grants).values(row).on_conflict_do_nothing()
     with state.transaction() as connection:
@@ -82,7 +85,7 @@ def forget_grants(state: State, team: str) -> int:
         return connection.execute(sa.delete(grants).where(grants.c.team == team)).rowcount
 
 
-def _key(team: str, grant: Grant) -> dict[str, str]:
+def _key(team: str, grant: Grant) -> dict[str, Any]:
     return {
         "team": team,
         "command": storable(grant.command),

@@ -124,9 +124,13 @@ class Churn(Command):
         help="of those who would stop, the share that acting keeps: your assumption",
     )  # fmt: skip
 
+    @property
+    def shows_people(self) -> bool:
+        """Whether single people are named."""
+        return self.top is not None
+
     def run(self, ctx: Context) -> Result:
         """Learn, test, judge today's people, say."""
-        allow(ctx, self.top)
         if self.budget is not None and self.top is None:
             raise UserError(
                 "A budget is spent on people: say how many.",
@@ -242,9 +246,13 @@ class Purchase(Command):
         help="how many people to name; they are shown to you alone",
     )  # fmt: skip
 
+    @property
+    def shows_people(self) -> bool:
+        """Whether single people are named."""
+        return self.top is not None
+
     def run(self, ctx: Context) -> Result:
         """Learn, test, judge today's people, say."""
-        allow(ctx, self.top)
         study = studied(ctx, Question(self.horizon, self.where, stays=True))
         if not study.is_a_model:
             return no_model(ctx, study, "segment last 90 days")
@@ -273,14 +281,6 @@ class Purchase(Command):
             f"churn {said}",
         )
         return Result(f"Orders in the next {ahead}", f"{text}.", tuple(parts), follow_ups)
-
-
-def allow(ctx: Context, top: int | None) -> None:
-    """Raises UserError where people are asked for by one who may not see them."""
-    if top and not ctx.asker.may_see_people:
-        raise UserError(
-            "You may not see single people here.", hint="Ask without `top`, or ask an owner."
-        )
 
 
 # --- fetch: what was known at a cut, and what came after it --------------------------------------

@@ -77,16 +77,17 @@ class Recommend(Command):
         SHOWN, words=("top",), unit="count", low=1, high=MOST_SHOWN, help="how many items"
     )
 
+    @property
+    def shows_people(self) -> bool:
+        """Whether it is about one person."""
+        return self.user is not None
+
     def run(self, ctx: Context) -> Result:
         """Read who bought what, compare recommenders, and show what is asked for."""
         if self.user and self.item:
             raise UserError(
                 "Say a person or an item, not both.",
                 hint=f"Try `recommend user {self.user}`.",
-            )
-        if self.user and not ctx.asker.may_see_people:
-            raise UserError(
-                "You may not see single people here.", hint="Ask `recommend` without `user`."
             )
         if self.user:
             refuse_without_consent(ctx, self.user)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analytics.command import Command, Context, says
 from analytics.entities import rows_of
-from analytics.errors import NotEnoughDataError, UserError
+from analytics.errors import NotEnoughDataError
 from analytics.measure import spans_of
 from analytics.methods.lifetime import (
     Amounts,
@@ -74,12 +74,13 @@ class Value(Command):
         help="how many people to name; they are shown to you alone",
     )  # fmt: skip
 
+    @property
+    def shows_people(self) -> bool:
+        """Whether single people are named."""
+        return self.top is not None
+
     def run(self, ctx: Context) -> Result:
         """Fetch histories, fit, check on the last part of them, foresee."""
-        if self.top and not ctx.asker.may_see_people:
-            raise UserError(
-                "You may not see single people here.", hint="Ask without `top`, or ask an owner."
-            )
         period = known_days(ctx, self.period)
         scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("history", period)], self.where)
         ctx.tell("Reading when each person ordered")

@@ -27,7 +27,7 @@ class Help(Command):
         """All commands, or one with its fields and examples."""
         if self.topic is None:
             return overview()
-        command = verbs().get(fold(self.topic))
+        command = COMMANDS.get(self.topic.casefold()) or verbs().get(fold(self.topic))
         if command is None:
             raise UnknownNameError("command", self.topic, sorted(COMMANDS))
         return explain(command, ctx)

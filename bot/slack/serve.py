@@ -21,6 +21,7 @@ from bot.slack.analysts import Analysts
 from bot.slack.app import SlackRefusedError, identify, slack_app
 from bot.slack.edge import Edge
 from bot.slack.notices import Notices
+from bot.slack.people import People
 from bot.slack.post import Poster, error_word, web_client
 from bot.slack.sending import Senders
 from storage.engines import StoreError
@@ -216,7 +217,7 @@ def service(settings: Settings) -> Service:
     other = needed("SLACK_SIGNING_SECRET" if http else "SLACK_APP_TOKEN")
     client = web_client(token, settings.slack.api_url)
     identity = identify(client)
-    bot = Bot.open(settings)
+    bot = Bot.open(settings).knowing(People(lambda _: client, lambda _: identity.team))
     limits = settings.limits
     queue = Queue(
         bot.state,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.command import Asker, Context
+from analytics.command import Context
 from analytics.commands import churn
 from analytics.commands.churn import (
     TRAITS,
@@ -239,10 +239,8 @@ def test_people_are_named_with_reasons_for_the_asker_alone(lapsing: Context) -> 
     assert named["why"].str.contains("usually").any()
     likeliest = table(Purchase(horizon=14, top=5).run(lapsing), "The first 5")
     assert likeliest["risk"].is_monotonic_decreasing
-    guest = dataclasses.replace(lapsing, asker=Asker("guest", may_see_people=False))
-    for command in (Churn(top=5), Purchase(top=5)):
-        with pytest.raises(UserError, match="may not see"):
-            command.run(guest)
+    assert [c.shows_people for c in (Churn(top=5), Purchase(top=5))] == [True, True]
+    assert [c.shows_people for c in (Churn(), Purchase())] == [False, False]
 
 
 def test_a_budget_is_weighed_against_what_it_keeps(lapsing: Context) -> None:

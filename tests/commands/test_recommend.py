@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.command import Asker, Context
+from analytics.command import Context
 from analytics.commands.recommend import Recommend
 from analytics.errors import NotEnoughDataError, UnknownNameError, UserError
 from analytics.period import parse_period
@@ -134,9 +134,8 @@ def test_one_who_bought_nothing_common_gets_what_most_buy(sold: Context) -> None
 
 
 def test_persons_are_private_known_and_asked(sold: Context) -> None:
-    guest = dataclasses.replace(sold, asker=Asker("guest", may_see_people=False))
-    with pytest.raises(UserError, match="may not see"):
-        ask(guest, user="p001")
+    assert Recommend(period=YEAR, user="p001").shows_people
+    assert not Recommend(period=YEAR, item="RED MUG").shows_people
     with pytest.raises(UnknownNameError, match="person “nobody”"):
         ask(sold, user="nobody")
     with pytest.raises(UserError, match="a person or an item"):

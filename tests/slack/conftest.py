@@ -9,10 +9,12 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse, WebClient
 
-from bot.config import Settings, SlackSettings, StateSettings, StoreSettings
+from bot.access import Person, Place
+from bot.config import AccessSettings, Settings, SlackSettings, StateSettings, StoreSettings
 from bot.setup import Bot
 
 TEAM, BOT_ID, BOT_USER = "T000000001", "B00000DAY", "U00000DAY"
+ADMIN = "U0ADMIN"
 
 
 class FakeSlack(WebClient):
@@ -42,6 +44,7 @@ class FakeSlack(WebClient):
         if api_method == "conversations.open":
             channel = {"id": "D1"}
         data = {"ok": True, "ts": f"{n}.0", "message_ts": f"{n}.0", "channel": channel}
+        data["messages"] = []
         return self._response(api_method, data, 200, {})
 
     def refuse(self, error: str, status: int = 200, **headers: str) -> SlackApiError:
@@ -74,6 +77,45 @@ class FakeSlack(WebClient):
         return self.of(method)
 
 
+class Members:
+    """A directory in which all are members, but those that are named otherwise."""
+
+    def __init__(self) -> None:
+        """Nobody is named yet."""
+        self.people: dict[str, Person | None] = {}
+        self.places: dict[str, Place | None] = {}
+        self.groups: dict[str, frozenset[str] | None] = {}
+        #: What was looked up, and may be told without asking.
+        self.asked: set[str] = set()
+
+    def person(self, team: str, user: str, *, ask: bool) -> Person | None:
+        """As named, else a member."""
+        return self.people.get(user, "member") if self._may_tell(user, ask) else None
+
+    def place(self, team: str, channel: str, *, ask: bool) -> Place | None:
+        """As named, else our own."""
+        return self.places.get(channel, "own") if self._may_tell(channel, ask) else None
+
+    def members(self, team: str, group: str, *, ask: bool) -> frozenset[str] | None:
+        """As named, else nobody."""
+        return self.groups.get(group, frozenset()) if self._may_tell(group, ask) else None
+
+    def name(self, team: str, user: str) -> str:
+        """The id."""
+        return f"@{user}"
+
+    def _may_tell(self, subject: str, ask: bool) -> bool:
+        if ask:
+            self.asked.add(subject)
+        return subject in self.asked
+
+
+@pytest.fixture
+def members() -> Members:
+    """Who is in the workspace."""
+    return Members()
+
+
 @pytest.fixture
 def slack() -> FakeSlack:
     """A Slack without a network."""
@@ -81,13 +123,14 @@ def slack() -> FakeSlack:
 
 
 @pytest.fixture
-def bot(tmp_path: Path) -> Iterator[Bot]:
+def bot(tmp_path: Path, members: Members) -> Iterator[Bot]:
     """A bot over an empty store of its own."""
     settings = Settings(
         store=StoreSettings(url=f"duckdb:///{tmp_path / 'store.duckdb'}"),
         state=StateSettings(url=f"sqlite:///{tmp_path / 'state.sqlite'}"),
         slack=SlackSettings(mode="http"),
+        access=AccessSettings(admins=(ADMIN,)),
     )
-    opened = Bot.open(settings)
+    opened = Bot.open(settings).knowing(members)
     yield opened
     opened.close()

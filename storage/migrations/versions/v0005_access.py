@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("scope", sa.Text, primary_key=True, comment="people, writes, all, admin"),
         sa.Column("kind", sa.Text, primary_key=True, comment="user, usergroup, channel"),
         sa.Column("principal", sa.Text, primary_key=True, comment="the surface's own id"),
+        sa.Column("label", sa.Text, nullable=False, comment="how it was called then"),
         sa.Column("granted_by", sa.Text, nullable=False),
         sa.Column("granted_at", sa.BigInteger, nullable=False),
         if_not_exists=True,
