@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from analytics.catalog import Catalog
 from analytics.command import Asker, Context
 from analytics.errors import DataUnavailableError
+from bot.access import Access, Directory, everyone
 from bot.config import Settings
 from bot.dispatch import Answer, Asked, answer
 from storage.engines import StoreError
@@ -25,10 +26,12 @@ class Bot:
     store: Store
     state: State
     catalog: Catalog
+    access: Access
 
     @classmethod
     def open(cls, settings: Settings) -> "Bot":
         """Open both databases. Raises UserError with what to do."""
+        everyone(settings.access)  # a command that is misspelt there is said at once
         try:
             store = Store.open(
                 settings.store.url,
@@ -39,16 +42,22 @@ class Bot:
             state = State.open(settings.state.url)
         except (StoreError, StateError) as error:
             raise DataUnavailableError(error.message, hint=error.hint) from error
-        return cls(settings, store, state, settings.catalog())
+        return cls(settings, store, state, settings.catalog(), Access(settings.access, state))
 
     def close(self) -> None:
         """Give back files and connections."""
         self.store.close()
         self.state.close()
 
-    def asker(self, user: str, *, channel: str, surface: str) -> Asker:  # noqa: ARG002
-        """The person, and what they may do in that place."""
-        return Asker(name=user, channel=channel)
+    def knowing(self, directory: Directory) -> "Bot":
+        """This bot, told who people are and who reads which channel."""
+        return dataclasses.replace(
+            self, access=dataclasses.replace(self.access, directory=directory)
+        )
+
+    def asker(self, user: str, *, channel: str, surface: str, team: str = "") -> Asker:
+        """The person, and what they may do in that place; may ask the directory."""
+        return self.access.asker(user, channel=channel, surface=surface, team=team)
 
     def context(self, asker: Asker | None = None) -> Context:
         """The context of one question, asked now."""
