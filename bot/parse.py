@@ -11,9 +11,11 @@ clauses come in any order; fillers ("the", "please", "show me") are passed over.
               | "by" (dimension | choice)         `by country`, `by dbscan`
               | choice                            `dbscan`
               | [connector] dimension ["is"] ["not"] value
-                                                  `for category bags`
+                                                  `for category bags`, `for segment loyal`
               | dimension (":" | "=" | "!=") value {"," value}
                                                   `where country:France,Germany`
+              | trait (">=" | "<=" | ">" | "<" | "=") number
+                                                  `where orders >= 5 and spend > 500`
               | "as" ("chart" | "table" | "csv" | "sql")
               | text                              where the command takes one (`ab checkout_v2`)
     schedule  = question "every" when ["to" place]    `kpis every weekday 09:00 to #growth`,
@@ -37,9 +39,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from analytics.catalog import DIMENSIONS, Catalog, Dimension
+from analytics.catalog import DIMENSIONS, SEGMENT, Catalog, Dimension
 from analytics.command import COMMANDS, Command, Saying
 from analytics.errors import NotUnderstoodError, UnknownNameError, either, nearest
+from analytics.habits import SAID, TRAITS, Condition, Conditions, Operator
 from analytics.period import MONTHS, Period, parse_period, read_period
 from analytics.scope import Filter, Filters
 from bot.when import When, read_place, read_when, read_when_in
@@ -68,6 +71,14 @@ DIFFERS = {"not", "except", "!="}
 EVERY = "every"
 SCHEDULE, SCHEDULE_ADD = "schedule", "schedule-add"
 EVERY_EXAMPLE = "Try `kpis every weekday 09:00 Europe/Berlin to #growth`."
+
+#: `orders >= 5`, as it may be spaced.
+SIGNS: dict[str, Operator] = {
+    ">=": ">=", "≥": ">=", "<=": "<=", "≤": "<=", ">": ">", "<": "<", "=": "=",
+}  # fmt: skip
+BOUND = re.compile(
+    r"(?P<trait>[A-Za-z]+) ?(?P<sign>>=|<=|[≥≤><=]) ?(?P<number>[\d.,]+( ?%)?)(?= |$)"
+)
 
 QUOTES = '"“”„«»'
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -360,7 +371,7 @@ class _Reader:
         self.words = words
         self.today = today
         self.dimensions = {
-            fold(word): d for d in catalog.dimensions for word in (d.name, *d.aliases)
+            fold(word): d for d in (*catalog.dimensions, SEGMENT) for word in (d.name, *d.aliases)
         }
         self.fields = command.sayings()
         self.metrics = {
@@ -370,11 +381,12 @@ class _Reader:
         self.metric_names = [w for m in catalog.metrics for w in (m.name, *m.aliases)]
         self.phrases: dict[str, str] = {}
         for name, (annotation, saying) in self.fields.items():
-            if kinds(annotation)[0] not in (Period, Filters, Dimension):
+            if kinds(annotation)[0] not in (Period, Filters, Dimension, Conditions):
                 for phrase in field_words(name, saying):
                     self.phrases[fold(phrase)] = name
         self.values: dict[str, Any] = {}
         self.filters: list[Filter] = []
+        self.conditions: list[Condition] = []
         self.form: Form = "answer"
 
     def read(self, given: dict[str, Any] | None = None) -> Request:
@@ -391,13 +403,16 @@ class _Reader:
             i = self.clause(i)
         if self.filters:
             self.values[self.name_of(Filters)] = Filters(tuple(self.filters))
+        if self.conditions:
+            self.values[self.name_of(Conditions)] = Conditions(tuple(self.conditions))
         return self.values
 
     # -- clauses: each takes a position, and gives the next one, or None where it does not fit
 
     def clause(self, i: int) -> int:
         for reader in (
-            self.keyed, self.field, self.shape, self.by, self.period, self.choice, self.filter,
+            self.condition, self.keyed, self.field, self.shape, self.by, self.period, self.choice,
+            self.filter,
         ):  # fmt: skip
             after = reader(i)
             if after is not None:
@@ -408,6 +423,30 @@ class _Reader:
         if after is not None:
             return after
         raise self.stranger(i)
+
+    def condition(self, i: int) -> int | None:
+        """`orders >= 5`, `spend>500`: a trait of people, a sign and a number."""
+        found = self.bound_at(i)
+        if found is None:
+            return None
+        trait, operator, said, after = found
+        unit = "share" if TRAITS[SAID[trait]].unit == "share" else "number"
+        saying = Saying(f"{trait} to ask for", (), False, False, unit, 0, None, None)
+        value = read_value(trait, float, saying, said)
+        condition = Condition(trait, operator, value)
+        if condition not in self.conditions:
+            self.conditions.append(condition)
+        return after
+
+    def bound_at(self, i: int) -> tuple[str, Operator, str, int] | None:
+        """Trait, sign, number and the place behind them; None where no bound begins."""
+        span = [t.text for t in self.words[i : i + 4] if not t.is_quoted]
+        match = BOUND.match(" ".join(span)) if self.name_of(Conditions) else None
+        if match is None or fold(match["trait"]) not in TRAIT_WORDS:
+            return None
+        n = next(n for n in range(1, 5) if len(" ".join(span[:n])) >= match.end())
+        trait = TRAIT_WORDS[fold(match["trait"])]
+        return trait, SIGNS[match["sign"]], match["number"].replace(" ", ""), i + n
 
     def keyed(self, i: int) -> int | None:
         """`country:France`, `k=5`; the value may be the next word (`country: France`)."""
@@ -619,7 +658,7 @@ class _Reader:
         token = self.words[i]
         if token.is_quoted:
             return False
-        if token.split_key() or self.joined(i, 1) in ("by", "per"):
+        if token.split_key() or self.joined(i, 1) in ("by", "per") or self.bound_at(i):
             return True
         if token.text.casefold() == "as" and i + 1 < len(self.words):
             return any(fold(f) == self.joined(i + 1, 1) for f in FORMS)
@@ -692,9 +731,10 @@ class _Reader:
         words = [
             w
             for n, (a, s) in self.fields.items()
-            if kinds(a)[0] not in (Period, Filters, Dimension)
+            if kinds(a)[0] not in (Period, Filters, Dimension, Conditions)
             for w in field_words(n, s)
         ]
+        words += list(SAID) if self.name_of(Conditions) else []
         words += [c for a, _ in self.fields.values() for c in choices(a)]
         if self.name_of(Filters) or self.name_of(Dimension):
             words += [d.name for d in self.dimensions.values()]
@@ -801,6 +841,8 @@ def unparse(command: Command) -> str:
             parts.insert(1, number_said(value))
         elif isinstance(value, Filters):
             parts += _filter_words(value)
+        elif isinstance(value, Conditions):
+            parts.append(f"where {value.said()}")
         elif isinstance(value, Dimension):
             parts.append(f"by {value.name}")
         elif saying.positional and isinstance(value, tuple):
@@ -851,7 +893,7 @@ RESERVED = (
     | PERIOD_STARTS
     | set(MONTHS)
     | {"by", "per", "as", "not", "except", EVERY}
-    | {fold(w) for d in DIMENSIONS for w in (d.name, *d.aliases)}
+    | {fold(w) for d in (*DIMENSIONS, SEGMENT) for w in (d.name, *d.aliases)}
 )
 
 

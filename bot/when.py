@@ -29,7 +29,7 @@ NAMED_TIMES = {"noon": dt.time(12), "midday": dt.time(12), "midnight": dt.time(0
 CLOCK = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?\s*(am|pm|h)?", re.IGNORECASE)
 ORDINAL = re.compile(r"(\d{1,2})(?:st|nd|rd|th|\.)?", re.IGNORECASE)
 #: `<#C0123ABCD|growth>` as Slack writes a channel, `#growth` as people do, the bare id.
-LINKED = re.compile(r"<#([CG][A-Z0-9]{2,20})(?:\|([^<>|]*))?>")
+LINKED = re.compile(r"<#([CG][A-Z0-9]{2,30})(?:\|([^<>|]*))?>")
 NAMED = re.compile(r"#[^\s<>#@|,`\"]{1,80}")
 ID = re.compile(r"[CG][A-Z0-9]{7,20}")
 

@@ -312,6 +312,11 @@ class Schedules:
         )
         return connection.execute(change).rowcount == 1
 
+    def posted_in(self, connection: sa.Connection, key: RunKey) -> None:
+        """The run's answer stands in Slack; what is held or waits again stays so."""
+        change = sa.update(schedule_runs).where(_is(key), schedule_runs.c.state == "posting")
+        connection.execute(change.values(state="posted", changed_at=NowUs()))
+
     def missed(self, number: int) -> list[Run]:
         """Missed runs of a schedule that nobody heard of yet, oldest first."""
         quiet = (schedule_runs.c.state == "missed") & (schedule_runs.c.is_told == 0)

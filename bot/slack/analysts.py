@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 from analytics.errors import UserError
 from bot.setup import Bot
-from bot.slack.answering import Delivery, Job, delivery_of, told
+from bot.slack.agent import asked_before
+from bot.slack.answering import UNASKED, Delivery, Finished, Job, delivery_of, told
 from bot.slack.blocks import Message, error_message, plain_message
+from bot.slack.runs import MOST_BEGUN, Runner
 from bot.slack.sending import Rungs, Senders
 from bot.slack.threads import continued
 from storage.queue import Claim, Queue
@@ -31,8 +33,6 @@ WATCH_EVERY_S = 0.25
 POLL_S = 0.5
 #: Then the asker is told that it takes longer, and can cancel.
 PROGRESS_AFTER_S = 3.0
-#: A question that ended its process so often is not begun again.
-MOST_BEGUN = 3
 
 GAVE_UP = plain_message("This question stopped me three times, so I gave it up. Ask for less.")
 NO_ANSWER = plain_message("I have the answer, but could not draw it. Whoever runs me finds why.")
@@ -53,7 +53,7 @@ class Running:
     @property
     def may_be_told(self) -> bool:
         """Whether the asker waits for it somewhere, and has not been told yet."""
-        return not self.was_told and self.job.way != "home" and bool(self.job.channel)
+        return not self.was_told and self.job.way not in UNASKED and bool(self.job.channel)
 
     def begun(self, store: Store) -> None:
         """Know what to cancel; at once, where it was cancelled before."""
@@ -150,13 +150,17 @@ class Analysts:
         with self._changed:
             self._running[claim.job] = running
         try:
-            delivery, rungs = self._answer(running)
-            key = secrets.token_hex(8)
+            finished = self._finished(running)
             with self.bot.state.transaction() as connection:
                 if self.queue.finish_in(connection, claim):
-                    body = delivery.to_json()
-                    self.senders.keep_rungs(key, Rungs(delivery.message, rungs))
-                    self.senders.outbox.add_in(connection, key=key, lane=delivery.lane, body=body)
+                    finished.record(connection)
+                    for delivery, rungs in finished.outgoing:
+                        key = delivery.key or secrets.token_hex(8)
+                        body = delivery.to_json()
+                        self.senders.keep_rungs(key, Rungs(delivery.message, rungs))
+                        self.senders.outbox.add_in(
+                            connection, key=key, lane=delivery.lane, body=body
+                        )
                 else:
                     log.info("answer_dropped", extra={"job": claim.job})
             self.senders.wake()
@@ -164,6 +168,20 @@ class Analysts:
             with self._changed:
                 del self._running[claim.job]
                 self._changed.notify_all()
+
+    def _finished(self, running: Running) -> Finished:
+        """What the job comes to."""
+        job = running.job
+        runner = Runner(self.bot, self.senders.poster)
+        match job.way:
+            case "chore":
+                return runner.chore(job, begun=running.claim.fence)
+            case "schedule" if running.claim.fence > MOST_BEGUN:
+                return runner.given_up(job)
+            case "schedule":
+                return runner.run(job, tell=running.tell, begun=running.begun)
+            case _:
+                return Finished((self._answer(running),))
 
     def _answer(self, running: Running) -> tuple[Delivery, Iterator[Message]]:
         """The answer, or the sentence in its place."""
@@ -175,17 +193,18 @@ class Analysts:
             log.error("question_given_up", extra={"question": job.text})
             return told(job, GAVE_UP), iter(())
         try:
+            asker = self.bot.asker(job.user, channel=job.channel, surface="slack")
             answer = self.bot.answer(
-                self._meant(job),
-                self.bot.asker(job.user, channel=job.channel, surface="slack"),
-                surface="slack",
+                job.text if asker.rights.refusal else self._meant(job),
+                asker,
+                surface=job.surface,
                 channel=job.channel,
                 tell=running.tell,
                 begun=running.begun,
             )
             return delivery_of(self.bot, job, answer)
         except UserError as error:
-            return told(job, error_message(error)), iter(())
+            return told(job, error_message(error, job.text)), iter(())
         except Exception:
             log.exception("answer_not_drawn", extra={"question": job.text})
             return told(job, NO_ANSWER), iter(())
@@ -195,6 +214,8 @@ class Analysts:
         if job.way not in ("mention", "direct") or not job.thread_ts:
             return job.text
         earlier = self.senders.poster.last_question(job.channel, job.thread_ts)
+        if job.way == "direct":
+            earlier = earlier or asked_before(self.bot.state, job.user, job.channel)
         if not earlier:
             return job.text
         ctx = self.bot.context()

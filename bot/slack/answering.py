@@ -4,16 +4,23 @@ import base64
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bot.dispatch import Answer
 from bot.parse import unparse
 from bot.setup import Bot
+from bot.slack.agent import prompts_for
 from bot.slack.blocks import File, JsonObject, Message, ladder, plain_message
+from bot.slack.sendable import MESSAGE_TEXT
+from bot.slack.text import cut_mrkdwn
 
-Way = Literal["command", "mention", "direct", "button", "share", "home"]
+Way = Literal[
+    "command", "mention", "direct", "button", "share", "home", "prompts", "schedule", "chore"
+]
+#: What is shown for somebody who asked nothing: no part of the conversation.
+UNASKED: tuple[Way, ...] = ("home", "prompts", "schedule", "chore")
 
 PERSON = re.compile(r"[UW][A-Z0-9]{2,20}")
 #: Questions about the bot itself are answered to the asker alone.
@@ -25,6 +32,8 @@ class Job:
     """A question of one person, and where its answer goes.
 
     `private` asks for the asker's eyes alone; `files_only` for the tables as files and no message.
+    What the clock asks is of the way `schedule`, where `run` names the run, or `chore`, where
+    `text` is the chore's name.
     """
 
     text: str
@@ -35,6 +44,12 @@ class Job:
     response_url: str = ""
     private: bool = False
     files_only: bool = False
+    run: str = ""
+
+    @property
+    def surface(self) -> str:
+        """As the audit calls it."""
+        return self.way if self.way in UNASKED else "slack"
 
     def to_json(self) -> str:
         """As the queue keeps it."""
@@ -50,13 +65,17 @@ class Job:
 class Delivery:
     """A message on its way: to the asker alone where `private`, else to the job's channel.
 
-    `question` is what it answers, in its canonical words.
+    `question` is what it answers, in its canonical words. `key` names its message in Slack, and two
+    of one key are posted once (empty: a name of its own); with `replaces`, the key of an earlier
+    delivery, that message is changed into this one, wherever it stands by now.
     """
 
     job: Job
     message: Message
     private: bool
     question: str = ""
+    key: str = ""
+    replaces: str = ""
 
     @property
     def lane(self) -> str:
@@ -73,9 +92,12 @@ class Delivery:
             "job": dataclasses.asdict(self.job),
             "text": message.text,
             "blocks": list(message.blocks),
+            "detail": message.detail and [message.detail.text, list(message.detail.blocks)],
             "files": files,
             "private": self.private,
             "question": self.question,
+            "key": self.key,
+            "replaces": self.replaces,
         }
         return json.dumps(body)
 
@@ -85,8 +107,30 @@ class Delivery:
         body = json.loads(text)
         files = tuple(File(**{**f, "content": base64.b64decode(f["content"])})
                       for f in body["files"])  # fmt: skip
-        message = Message(body["text"], tuple(body["blocks"]), files, body["private"])
-        return cls(Job(**body["job"]), message, body["private"], body["question"])
+        detail = None
+        if body.get("detail"):
+            text, blocks = body["detail"]
+            detail = Message(text, tuple(blocks), (), body["private"])
+        message = Message(body["text"], tuple(body["blocks"]), files, body["private"], detail)
+        return cls(
+            Job(**body["job"]),
+            message,
+            body["private"],
+            body["question"],
+            body.get("key", ""),
+            body.get("replaces", ""),
+        )
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a job comes to: deliveries with their simpler rungs, and what is kept with them.
+
+    `record(connection)` writes in the transaction that ends the job's claim.
+    """
+
+    outgoing: tuple[tuple[Delivery, Iterator[Message]], ...] = ()
+    record: Callable[[Any], None] = lambda _: None
 
 
 def told(job: Job, message: Message) -> Delivery:
@@ -94,9 +138,19 @@ def told(job: Job, message: Message) -> Delivery:
     return Delivery(dataclasses.replace(job, files_only=False), message, private=True)
 
 
+def to_owner(job: Job, words: str) -> Delivery | None:
+    """A sentence to the owner of a schedule, in their direct messages; None: no one in Slack."""
+    if not PERSON.fullmatch(job.user):
+        return None
+    return told(Job(job.text, job.user, job.channel, "share"), plain_message(words))
+
+
 def delivery_of(bot: Bot, job: Job, answer: Answer) -> tuple[Delivery, Iterator[Message]]:
     """What to post for an answer, and the simpler rungs should Slack refuse it."""
     settings = bot.settings
+    if job.way == "prompts":
+        questions = "\n".join(prompts_for(answer.result))
+        return Delivery(job, Message(questions), private=True, question=job.text), iter(())
     rungs = ladder(
         answer.result,
         form=answer.request.form,
@@ -116,6 +170,19 @@ def delivery_of(bot: Bot, job: Job, answer: Answer) -> tuple[Delivery, Iterator[
         first = signed(first, job.user)
         rungs = (signed(message, job.user) for message in rungs)
     return Delivery(job, first, private, unparse(answer.request.command)), rungs
+
+
+def noted(message: Message, lines: Sequence[str]) -> Message:
+    """A message with sentences (mrkdwn of ours) under it."""
+    if not lines:
+        return message
+    under: JsonObject = {
+        "type": "context",
+        "elements": [{"type": "mrkdwn", "text": line} for line in lines],
+    }
+    blocks = (*message.blocks, under) if message.blocks else ()
+    text = cut_mrkdwn("\n".join((message.text, *lines)), MESSAGE_TEXT)
+    return dataclasses.replace(message, text=text, blocks=blocks)
 
 
 def signed(message: Message, user: str) -> Message:

@@ -38,6 +38,7 @@ RETRY_AFTER_S = 1.0
 AGAIN_S = 2.0
 #: A message is looked for among so many of its channel.
 LOOK_BACK = 200
+CHANNELS_PAGE = 500
 EVENT = "daybreak_answer"
 #: Slack's words for a message that it does not understand: a simpler one may pass.
 TOO_FINE = frozenset(
@@ -45,6 +46,11 @@ TOO_FINE = frozenset(
 )
 #: Slack's words for a place where we are not.
 NOT_THERE = frozenset({"not_in_channel", "channel_not_found", "is_archived", "restricted_action"})
+
+#: Slack's words for a message that can't be changed any more.
+NOT_CHANGEABLE = frozenset(
+    {"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"}
+)
 
 UNSENDABLE = plain_message("I have the answer, but Slack did not take it in any form of mine.")
 
@@ -105,6 +111,21 @@ class Poster:
 
         return self._climb(channel, rungs, where, send)
 
+    def update(
+        self, channel: str, ts: str, rungs: Iterable[Message], *, key: str, question: str = ""
+    ) -> Posted:
+        """Change a message of ours into another; the same twice is as good as once."""
+        payload = {"key": key, "question": question}
+        where: JsonObject = {"channel": channel, "ts": ts}
+        where["metadata"] = {"event_type": EVENT, "event_payload": payload}
+
+        def send(payload: JsonObject) -> str:
+            kept = {k: v for k, v in payload.items() if not k.startswith("unfurl_")}
+            # without blocks the old ones would stay
+            return str(self.client.chat_update(**{"blocks": [], **kept})["ts"])
+
+        return self._climb(channel, rungs, where, send)
+
     def whisper(
         self, channel: str, user: str, rungs: Iterable[Message], *, thread_ts: str = ""
     ) -> Posted:
@@ -135,15 +156,67 @@ class Poster:
         return self._climb(response_url, rungs, where, send)
 
     def find(self, channel: str, key: str, *, thread_ts: str = "") -> str | None:
-        """The ts of the message with this key, empty where there is none; None: can't be told."""
-        latest = self._latest(channel, thread_ts)
-        if latest is None:
+        """The ts of the message with this key, empty where there is none; None: can't be told.
+
+        Raises NotShownNowError where it may be told later.
+        """
+        found = self.copies(channel, key, thread_ts=thread_ts)
+        return None if found is None else next(iter(found), "")
+
+    def copies(self, channel: str, key: str, *, thread_ts: str = "") -> list[str] | None:
+        """The ts of all messages with this key, the earliest first; None: can't be told.
+
+        Raises NotShownNowError where it may be told later.
+        """
+        try:
+            latest = self._read(channel, thread_ts)
+        except SlackApiError as error:
+            log.warning("history_not_read", extra={"error": error_word(error)})
+            if status_of(error) == 429 or status_of(error) >= 500:
+                raise NotShownNowError from error
             return None
+        except (SlackClientError, OSError, HTTPException) as error:
+            log.warning("history_not_read", extra={"error": error_word(error)})
+            raise NotShownNowError from error
+        found = []
         for message in latest:
             payload = (message.get("metadata") or {}).get("event_payload") or {}
             if payload.get("key") == key:
-                return str(message["ts"])
-        return ""
+                found.append(str(message["ts"]))
+        return sorted(found, key=stamp)
+
+    def delete(self, channel: str, ts: str) -> bool:
+        """Delete a message of ours; whether it is gone."""
+        try:
+            self.client.chat_delete(channel=channel, ts=ts)
+        except SlackApiError as error:
+            log.warning("not_deleted", extra={"error": error_word(error)})
+            return error_word(error) == "message_not_found"
+        except (SlackClientError, OSError, HTTPException) as error:
+            log.warning("not_deleted", extra={"error": error_word(error)})
+            return False
+        return True
+
+    def channel_called(self, name: str) -> str:
+        """The id of a channel by its name, empty where we see none. Raises NotShownNowError."""
+        cursor = ""
+        while True:
+            try:
+                answer = self.client.conversations_list(
+                    types="public_channel,private_channel",
+                    exclude_archived=True,
+                    limit=CHANNELS_PAGE,
+                    cursor=cursor,
+                )
+            except (SlackClientError, OSError, HTTPException) as error:
+                log.warning("channels_not_listed", extra={"error": error_word(error)})
+                raise NotShownNowError from error
+            for channel in answer["channels"]:
+                if channel["name"] == name:
+                    return str(channel["id"])
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                return ""
 
     def last_question(self, channel: str, thread_ts: str) -> str:
         """The question that was answered last in a thread; empty where there is none."""
@@ -165,17 +238,21 @@ class Poster:
     def _latest(self, channel: str, thread_ts: str) -> list[JsonObject] | None:
         """The latest messages of a channel or thread; None where Slack does not show them."""
         try:
-            if thread_ts:
-                answer = self.client.conversations_replies(
-                    channel=channel, ts=thread_ts, limit=LOOK_BACK, include_all_metadata=True
-                )
-            else:
-                answer = self.client.conversations_history(
-                    channel=channel, limit=LOOK_BACK, include_all_metadata=True
-                )
+            return self._read(channel, thread_ts)
         except (SlackClientError, OSError, HTTPException) as error:
             log.warning("history_not_read", extra={"error": error_word(error)})
             return None
+
+    def _read(self, channel: str, thread_ts: str) -> list[JsonObject]:
+        """The latest messages of a channel or thread. Raises what Slack's client raises."""
+        if thread_ts:
+            answer = self.client.conversations_replies(
+                channel=channel, ts=thread_ts, limit=LOOK_BACK, include_all_metadata=True
+            )
+        else:
+            answer = self.client.conversations_history(
+                channel=channel, limit=LOOK_BACK, include_all_metadata=True
+            )
         return list(answer["messages"])
 
     def upload(self, channel: str, files: Sequence[File], *, thread_ts: str = "") -> Posted:
@@ -234,6 +311,33 @@ class Poster:
             lambda: self.client.views_update(view_id=view_id, hash=seen or None, view=view)
         )
 
+    def set_status(self, channel: str, thread_ts: str, status: str) -> bool:
+        """Say beside our name in a thread what we do; Slack takes it away with the answer."""
+        return self._show(
+            lambda: self.client.assistant_threads_setStatus(
+                channel_id=channel, thread_ts=thread_ts, status=status
+            )
+        )
+
+    def set_title(self, channel: str, thread_ts: str, title: str) -> bool:
+        """Name a thread of our direct messages."""
+        return self._show(
+            lambda: self.client.assistant_threads_setTitle(
+                channel_id=channel, thread_ts=thread_ts, title=title
+            )
+        )
+
+    def suggest(self, channel: str, title: str, prompts: list[JsonObject]) -> Posted:
+        """Show questions to begin with in our direct messages."""
+
+        def send() -> str:
+            self.client.assistant_threads_setSuggestedPrompts(
+                channel_id=channel, title=title, prompts=prompts
+            )
+            return ""
+
+        return self._send(send, None)
+
     def _show(self, call: Callable[[], object]) -> bool:
         """Whether Slack shows what is to be shown beside the messages."""
         try:
@@ -289,6 +393,16 @@ class Poster:
                 if never_sent(error):
                     return Posted("not sent", error=word, message=message, wait_seconds=AGAIN_S)
                 return Posted("unknown", error=word, message=message)
+
+
+class NotShownNowError(Exception):
+    """Slack did not say what stands in a channel; asked later, it may."""
+
+
+def stamp(ts: str) -> tuple[int, int]:
+    """A message's ts in the order of time."""
+    seconds, _, rest = ts.partition(".")
+    return int(seconds or 0), int(rest or 0)
 
 
 class WebhookError(Exception):

@@ -2,7 +2,9 @@
 
 A claim is written down before a call that may post. If the outcome is never known (the answer
 was cut off, or the process died), the message is looked for in Slack by its key before it is sent
-again. What is shown to one person alone can't be looked for: after a cut it counts as sent, after
+again. A message that replaces another changes it, which may be done as often as one likes.
+A sweeper, beside the senders, deletes later copies of a message that a frozen process may have
+left. What is shown to one person alone can't be looked for: after a cut it counts as sent, after
 a death it is sent again, for the asker must hear.
 """
 
@@ -10,12 +12,15 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from bot.slack.answering import Delivery, Job
+from bot.slack.agent import FALLBACK, PROMPTS_TITLE, prompts
+from bot.slack.answering import Delivery, Job, to_owner
 from bot.slack.blocks import Message, plain_message
 from bot.slack.home import home_view
-from bot.slack.post import NOT_THERE, Posted, Poster
+from bot.slack.post import NOT_CHANGEABLE, NOT_THERE, NotShownNowError, Posted, Poster
 from storage.outbox import Outbox, Parcel
+from storage.schedules import RunKey, Schedules
 from storage.state import StateError
 
 log = logging.getLogger("daybreak.slack")
@@ -25,9 +30,10 @@ POLL_S = 0.5
 #: Slack shows a message in its history a while after it took it.
 SETTLE_S = 2.0
 MOST_CLAIMS = 200
+SWEEP_EVERY_S = 5.0
 SENDERS = 4
 
-FILES_NOT_SENT = plain_message("I could not upload the files that belong to this answer.")
+FILES_NOT_SENT = plain_message("I could not post the files or details of this answer.")
 
 
 class Senders:
@@ -37,6 +43,7 @@ class Senders:
         """`poster` waits for nothing by itself: the outbox does."""
         self.outbox = outbox
         self.poster = poster
+        self.schedules = Schedules(outbox.state)
         self._rungs: dict[str, Rungs] = {}
         self._changed = threading.Condition()
         self._stopping = False
@@ -44,10 +51,12 @@ class Senders:
             threading.Thread(target=self._loop, name=f"sender-{i}", daemon=True)
             for i in range(SENDERS)
         ]
+        self._ended = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""
-        for thread in self._threads:
+        for thread in (*self._threads, self._sweeper):
             thread.start()
 
     def stop(self, seconds: float) -> int:
@@ -59,8 +68,10 @@ class Senders:
             self._stopping = True
             self._changed.notify_all()
         self.poster.stop()
-        for thread in self._threads:
-            thread.join(seconds)
+        self._ended.set()
+        for thread in (*self._threads, self._sweeper):
+            if thread.ident is not None:
+                thread.join(seconds)
         return self.outbox.unfinished()
 
     def keep_rungs(self, key: str, rungs: "Rungs") -> None:
@@ -89,7 +100,7 @@ class Senders:
                     self._changed.wait(POLL_S)
 
     def send(self, parcel: Parcel) -> None:
-        """One post: its message, then its files."""
+        """One post: its message, the detail in the thread under it, then its files."""
         delivery = Delivery.from_json(parcel.body)
         if parcel.fence > MOST_CLAIMS:
             self._give_up(parcel, delivery, Posted("not sent", error="too_often"))
@@ -101,16 +112,61 @@ class Senders:
                 return
             ts = posted.ts
             delivery = with_files_of(delivery, posted)
-            has_files = bool(delivery.message.files)
-            if has_files and not self.outbox.step_done(parcel, 1, ts, LEASE_S):
+            is_more = bool(delivery.message.files) or has_detail(delivery)
+            if is_more and not self.outbox.step_done(parcel, 1, ts, LEASE_S):
+                self.outbox.check_now(parcel)
+                return
+        if has_detail(delivery) and parcel.step < 2:
+            tried = parcel.tried if parcel.step == 1 else 0
+            posted = self._detail(parcel, delivery, ts, tried)
+            if not self._settled(parcel, delivery, posted, files=True):
+                return
+            if delivery.message.files and not self.outbox.step_done(parcel, 2, ts, LEASE_S):
                 return
         if delivery.message.files and delivery.job.way != "home":
-            tried = parcel.tried if parcel.step == 1 else 0
+            tried = parcel.tried if parcel.step == 1 + has_detail(delivery) else 0
             posted = self._files(delivery, ts, tried)
             if not self._settled(parcel, delivery, posted, files=True):
                 return
-        self.outbox.sent(parcel)
+        self._sent(parcel, delivery, ts)
         self._rungs.pop(parcel.key, None)
+
+    def _sent(self, parcel: Parcel, delivery: Delivery, ts: str) -> None:
+        """Write down that it is sent; a sender that has lost its claim may have left a copy."""
+        with self.outbox.state.transaction() as connection:
+            ours = self.outbox.sent_in(connection, parcel, ts=ts, check_seconds=LEASE_S)
+            if ours and delivery.job.run:
+                key = RunKey.from_text(delivery.job.run)
+                self.schedules.posted_in(connection, key)
+        if not ours:
+            self.outbox.check_now(parcel)
+
+    def _sweep(self) -> None:
+        while not self._ended.wait(SWEEP_EVERY_S):
+            try:
+                self.sweep()
+            except StateError as error:
+                log.exception("state_error", extra={"detail": error.detail})
+            except Exception:
+                log.exception("sweeper_failed")
+
+    def sweep(self) -> int:
+        """Delete later copies of a few doubtful messages; how many it were."""
+        deleted = 0
+        for parcel in self.outbox.to_check(LEASE_S):
+            delivery = Delivery.from_json(parcel.body)
+            job = delivery.job
+            if job.way == "home" or (delivery.private and job.way != "direct"):
+                continue
+            try:
+                found = self.poster.copies(job.channel, parcel.key, thread_ts=job.thread_ts)
+            except NotShownNowError:
+                continue  # the next check will see
+            for ts in (found or [])[1:]:
+                deleted += self.poster.delete(job.channel, ts)
+        if deleted:
+            log.warning("copies_deleted", extra={"copies": deleted})
+        return deleted
 
     def _settled(
         self, parcel: Parcel, delivery: Delivery, posted: Posted, *, files: bool = False
@@ -133,11 +189,32 @@ class Senders:
     ) -> None:
         """It can't be sent: the asker is told why, if that can be told."""
         log.error("post_given_up", extra={"error": posted.error, "lane": parcel.lane})
+        if delivery.job.run and not files:
+            self._run_failed(parcel, delivery.job, posted)
+            return
         self.outbox.failed(parcel, posted.error)
         if files:
             self._to_asker(delivery.job, [FILES_NOT_SENT])
         elif not delivery.private:
             self._to_asker(delivery.job, [not_posted(delivery.job, posted)])
+
+    def _run_failed(self, parcel: Parcel, job: Job, posted: Posted) -> None:
+        """A scheduled answer can't be posted: its owner hears, and it rests if it never can."""
+        key = RunKey.from_text(job.run)
+        rests = posted.error in NOT_THERE
+        with self.outbox.state.transaction() as connection:
+            if not self.outbox.failed_in(connection, parcel, posted.error):
+                return
+            self.schedules.set_in(connection, key, "failed", note=posted.error)
+            if rests:
+                why = f"Slack did not take it: {posted.error}"
+                self.schedules.change_in(connection, key.schedule, paused=why)
+            notice = to_owner(job, refused_words(key.schedule, posted.error, rests=rests))
+            if notice is not None:
+                body = notice.to_json()
+                self.outbox.add_in(
+                    connection, key=f"{parcel.key}:told", lane=notice.lane, body=body
+                )
 
     # The message.
 
@@ -147,19 +224,30 @@ class Senders:
         if job.way == "home":
             recent = self.outbox.state.recent_questions(asker=job.user)
             return certain(self.poster.publish_home(job.user, home_view(delivery.message, recent)))
+        if job.way == "prompts":
+            known = tuple(delivery.message.text.splitlines()) if delivery.question else FALLBACK
+            return certain(self.poster.suggest(job.channel, PROMPTS_TITLE, prompts(known)))
         public = not delivery.private or job.way == "direct"
+        if delivery.replaces and public:
+            changed = self._changed_into(parcel, delivery)
+            if changed is not None:
+                return changed
         if parcel.tried and public:
-            found = self.poster.find(job.channel, parcel.key, thread_ts=job.thread_ts)
+            try:
+                found = self.poster.find(job.channel, parcel.key, thread_ts=job.thread_ts)
+            except NotShownNowError:
+                return Posted("unknown", error="history_not_shown")
             if found is None:
                 log.error("post_not_found_out", extra={"channel": job.channel})
                 return Posted("sent", message=delivery.message)
             if found:
                 return Posted("sent", ts=found, message=delivery.message)
-        rungs = self._rungs.get(parcel.key) or Rungs(
-            delivery.message, iter((Message(delivery.message.text),))
-        )
+        rungs = self._rungs_of(parcel, delivery)
         if not public:
-            return certain(self._to_asker(job, rungs))
+            posted = certain(self._to_asker(job, rungs))
+            if job.way == "mention":
+                self.poster.set_status(job.channel, job.thread_ts, "")
+            return posted
         posted = self.poster.post(
             job.channel,
             rungs,
@@ -170,6 +258,34 @@ class Senders:
         if posted.error in NOT_THERE and job.response_url:
             return certain(self.poster.respond(job.response_url, rungs, to_all=True))
         rungs.go_on_from(posted.message)
+        return posted
+
+    def _rungs_of(self, parcel: Parcel, delivery: Delivery) -> "Rungs":
+        """The rungs that were kept, else the message and its words."""
+        return self._rungs.get(parcel.key) or Rungs(
+            delivery.message, iter((Message(delivery.message.text),))
+        )
+
+    def _changed_into(self, parcel: Parcel, delivery: Delivery) -> Posted | None:
+        """Change the earlier message into this one; None where there is none to change."""
+        job = delivery.job
+        ts = self.outbox.ts_of(delivery.replaces)
+        if ts is None:
+            try:
+                ts = self.poster.find(job.channel, delivery.replaces, thread_ts=job.thread_ts)
+            except NotShownNowError:
+                return Posted("not sent", error="history_not_shown", wait_seconds=SETTLE_S)
+        if not ts:
+            return None
+        rungs = self._rungs_of(parcel, delivery)
+        posted = self.poster.update(
+            job.channel, ts, rungs, key=delivery.replaces, question=delivery.question
+        )
+        rungs.go_on_from(posted.message)
+        if posted.error in NOT_CHANGEABLE:
+            return None
+        if posted.outcome == "unknown":
+            return replace(posted, outcome="not sent", wait_seconds=SETTLE_S)
         return posted
 
     def _to_asker(self, job: Job, rungs: Iterable[Message]) -> Posted:
@@ -189,6 +305,24 @@ class Senders:
             if direct:
                 posted = self.poster.post(direct, rungs)
         return posted
+
+    # The detail.
+
+    def _detail(self, parcel: Parcel, delivery: Delivery, ts: str, tried: int) -> Posted:
+        """In the thread under the message; to the asker alone where that one went there."""
+        job, detail = delivery.job, delivery.message.detail
+        assert detail is not None  # noqa: S101 - the caller knows
+        rungs = (detail, Message(detail.text))
+        if not ts or (delivery.private and job.way != "direct"):
+            return certain(self._to_asker(job, rungs))
+        key, thread = f"{parcel.key}-detail", job.thread_ts or ts
+        if tried:
+            found = self.poster.find(job.channel, key, thread_ts=thread)
+            if found is None:
+                log.error("post_not_found_out", extra={"channel": job.channel})
+            if found is None or found:
+                return Posted("sent")
+        return self.poster.post(job.channel, rungs, thread_ts=thread, key=key)
 
     # The files.
 
@@ -254,12 +388,28 @@ def certain(posted: Posted) -> Posted:
     return posted
 
 
+def has_detail(delivery: Delivery) -> bool:
+    """Whether a second message belongs under the first."""
+    job = delivery.job
+    return delivery.message.detail is not None and job.way != "home" and not job.files_only
+
+
 def with_files_of(delivery: Delivery, posted: Posted) -> Delivery:
     """The files that belong to the rung that was sent: pictures, where charts were refused."""
     sent = posted.message
     if sent is None or not sent.files:
         return delivery
-    return Delivery(delivery.job, sent, delivery.private, delivery.question)
+    return replace(delivery, message=sent)
+
+
+def refused_words(schedule: int, error: str, *, rests: bool) -> str:
+    """Why a schedule's answer is not where it was wanted, and what to do."""
+    if rests:
+        return (
+            f"Schedule {schedule} rests: Slack did not let me post there ({error}). Invite me to "
+            f"the channel, then say `schedule resume {schedule}`."
+        )
+    return f"Slack did not take the answer of schedule {schedule} ({error})."
 
 
 def not_posted(job: Job, posted: Posted) -> Message:

@@ -16,6 +16,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.errors import UserError
 from bot.config import Settings, secret
+from bot.scheduling import take_config
 from bot.setup import Bot
 from bot.slack.analysts import Analysts
 from bot.slack.app import SlackRefusedError, identify, slack_app
@@ -24,6 +25,7 @@ from bot.slack.notices import Notices
 from bot.slack.people import People
 from bot.slack.post import Poster, error_word, web_client
 from bot.slack.sending import Senders
+from bot.slack.ticking import Ticker
 from storage.engines import StoreError
 from storage.outbox import Outbox
 from storage.queue import Queue, purge_jobs
@@ -188,6 +190,7 @@ class Service:
     senders: Senders
     transport: Transport
     ticker: BackgroundScheduler
+    clock: Ticker
 
     def start(self) -> None:
         """Take questions. Raises UserError where Slack says no."""
@@ -195,10 +198,12 @@ class Service:
         self.analysts.start()
         self.transport.start()
         self.ticker.start()
+        self.clock.start()
 
     def stop(self, finish: float = FINISH_WITHIN_S, send: float = SEND_WITHIN_S) -> int:
         """Take no more, finish what runs, send what there is; what is left is kept: how much."""
         self.transport.stop()
+        self.clock.stop()
         if self.ticker.running:
             self.ticker.shutdown(wait=True)
         self.analysts.stop(finish)
@@ -246,7 +251,9 @@ def service(settings: Settings) -> Service:
         transport = HttpTransport(edge, settings.slack.host, settings.slack.port)
     else:
         transport = SocketTransport(app, other)
-    return Service(bot, app, poster, queue, analysts, senders, transport, ticker(bot))
+    take_config(bot.state, settings, bot.catalog)
+    clock = Ticker(bot.state, limits)
+    return Service(bot, app, poster, queue, analysts, senders, transport, ticker(bot), clock)
 
 
 def serve(settings: Settings) -> int:

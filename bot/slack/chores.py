@@ -1,0 +1,25 @@
+"""What is done by the clock without being asked: each chore once in its time slot.
+
+The ticker puts a chore in the queue under a key of its name and slot, an analyst does it, and what
+it wants to say goes into the outbox in the transaction that ends the claim. A chore may be begun
+again after a death: it must not mind.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bot.setup import Bot
+from bot.slack.answering import Delivery
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something to be done every so often; what it returns is posted."""
+
+    name: str
+    every_seconds: int
+    run: Callable[[Bot], Sequence[Delivery]]
+
+
+#: To add one: a line.
+CHORES: tuple[Chore, ...] = ()
