@@ -21,6 +21,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from analytics.errors import UserError
 from bot.access import RefusedError
 from bot.setup import Bot
+from bot.slack import agent
 from bot.slack import text as safe
 from bot.slack.answering import Job, Way
 from bot.slack.blocks import (
@@ -225,34 +226,44 @@ class Listeners:
     def mention(self, ack: Callable[..., Any], event: JsonObject, body: JsonObject) -> None:
         """`@Daybreak kpis`: answered in the thread of the mention."""
         if event.get("user") and not event.get("bot_id"):
-            thread = event.get("thread_ts") or event["ts"]
-            self.take_event(event, body, "mention", thread)
+            self.take_event(event, body, "mention")
         ack()
 
     def message(self, ack: Callable[..., Any], event: JsonObject, body: JsonObject) -> None:
-        """A direct message; all other messages are none of our business."""
+        """A direct message, answered in its thread; other messages are none of our business."""
         by_person = event.get("user") and not event.get("subtype") and not event.get("bot_id")
         if event.get("channel_type") == "im" and by_person:
-            self.take_event(event, body, "direct", event.get("thread_ts", ""))
+            self.take_event(event, body, "direct")
         ack()
 
     def home(self, ack: Callable[..., Any], event: JsonObject, body: JsonObject) -> None:
-        """App Home is opened: it is drawn anew, like an answer."""
-        if event.get("tab") == "home":
-            job = Job(text=QUESTION, user=event["user"], channel="", way="home")
-            self.accept(job, f"event:{body['event_id']}")
+        """App Home is opened: it is drawn anew, like an answer; prompts among direct messages."""
+        match event.get("tab"):
+            case "home":
+                job = Job(text=QUESTION, user=event["user"], channel="", way="home")
+            case "messages":
+                job = Job(agent.QUESTION, event["user"], event["channel"], "prompts")
+            case _:
+                ack()
+                return
+        self.accept(job, f"event:{body['event_id']}")
         ack()
 
-    def take_event(self, event: JsonObject, body: JsonObject, way: Way, thread: str) -> None:
-        """Put an event's question in the line; who has to wait is told."""
+    def take_event(self, event: JsonObject, body: JsonObject, way: Way) -> None:
+        """Put an event's question in the line, to be answered in its thread."""
         job = Job(
             text=said(event.get("text", ""), self.identity.bot_user) or "help",
             user=event["user"],
             channel=event["channel"],
             way=way,
-            thread_ts=thread,
+            thread_ts=event.get("thread_ts") or event["ts"],
         )
-        self.take(job, f"event:{body['event_id']}")
+        is_new = self.take(job, f"event:{body['event_id']}")
+        if is_new and way == "direct" and "thread_ts" not in event:
+            title = agent.title_of(job.text)
+            self.notices.aside.submit(
+                self.notices.poster.set_title, job.channel, job.thread_ts, title
+            )
 
     def ask(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """A follow-up, or the same question again."""
@@ -398,15 +409,20 @@ class Listeners:
         dropped = number.isdigit() and self.queue.cancel(int(number), person)
         ack()
         told = "Cancelled." if dropped else "There is nothing left to cancel."
-        job = Job("", person, body["channel"]["id"], "button",
-                  response_url=body.get("response_url", ""))  # fmt: skip
+        channel, thread = body["channel"]["id"], body.get("container", {}).get("thread_ts", "")
+        job = Job("", person, channel, "button", response_url=body.get("response_url", ""))
         self.notices.tell(job, plain_message(told))
+        if dropped and thread:
+            self.notices.aside.submit(self.notices.poster.set_status, channel, thread, "")
 
-    def take(self, job: Job, key: str) -> None:
-        """Put a question in the line; who has to wait, or can't be taken, is told."""
+    def take(self, job: Job, key: str) -> bool:
+        """Put a question in the line; whether it was new. Who has to wait, or go, is told."""
         reply = self.accept(job, key)
         if reply and not reply.text.startswith(WORKING):
             self.notices.tell(job, reply)
+        elif reply:
+            self.notices.working(job)
+        return reply is not None
 
     def accept(self, job: Job, key: str) -> Message | None:
         """Put a question in the line: what the asker is told, or None for a repeat."""

@@ -4,6 +4,7 @@ import logging
 from concurrent.futures import Executor
 
 from bot.slack import text as safe
+from bot.slack.agent import status_of
 from bot.slack.answering import Job
 from bot.slack.blocks import CANCEL, JsonObject, Message, button, mrkdwn
 from bot.slack.post import Poster
@@ -22,6 +23,12 @@ class Notices:
     def tell(self, job: Job, message: Message) -> None:
         """Say it where the asker is."""
         self.aside.submit(self._tell, job, message)
+
+    def working(self, job: Job) -> None:
+        """A question asked in a thread is worked on: its answer takes the status away."""
+        if job.way in ("mention", "direct") and job.channel and job.thread_ts:
+            status = status_of(job.text)
+            self.aside.submit(self.poster.set_status, job.channel, job.thread_ts, status)
 
     def slow(self, job: Job, number: int, progress: str) -> None:
         """An answer takes longer than a few seconds."""

@@ -190,8 +190,31 @@ def test_who_waits_for_a_mention_is_told_alone(app: App, slack: FakeSlack) -> No
 def test_home_is_drawn_like_an_answer(app: App, taken: Taken) -> None:
     opened = {"type": "app_home_opened", "user": "U1", "channel": "D0", "tab": "home"}
     assert event(app, opened, "H1").status == 200
-    assert event(app, opened | {"tab": "messages"}, "H2").status == 200
+    assert event(app, opened | {"tab": "else"}, "H2").status == 200
     assert taken.jobs == [Job("kpis yesterday", "U1", "", "home")]
+
+
+def test_prompts_are_found_when_direct_messages_are_opened(app: App, taken: Taken) -> None:
+    opened = {"type": "app_home_opened", "user": "U1", "channel": "D0", "tab": "messages"}
+    for _ in range(2):
+        assert event(app, opened, "H1").status == 200
+    assert taken.jobs == [Job("status", "U1", "D0", "prompts")]
+
+
+def test_a_direct_message_begins_a_thread_with_a_title_and_a_status(
+    app: App, taken: Taken, slack: FakeSlack
+) -> None:
+    direct = {"type": "message", "channel_type": "im", "user": "U1", "text": "kpis", "ts": "1.0",
+              "channel": "D1"}  # fmt: skip
+    event(app, direct, "E1")
+    (title,) = slack.wait_for("assistant.threads.setTitle")
+    (status,) = slack.wait_for("assistant.threads.setStatus")
+    assert (title["channel_id"], title["thread_ts"], title["title"]) == ("D1", "1.0", "kpis")
+    assert (status["thread_ts"], status["status"]) == ("1.0", "is working on kpis …")
+    event(app, direct | {"ts": "2.0", "thread_ts": "1.0", "text": "by country"}, "E2")
+    slack.wait_for("assistant.threads.setStatus", 2)
+    assert [(j.text, j.thread_ts) for j in taken.jobs] == [("kpis", "1.0"), ("by country", "1.0")]
+    assert len(slack.of("assistant.threads.setTitle")) == 1
 
 
 def test_a_button_of_home_is_answered_in_a_direct_message(app: App, taken: Taken) -> None:
@@ -404,8 +427,9 @@ def test_a_stranger_is_not_answered(app: App, taken: Taken) -> None:
     [
         ("kpis", "kpis"),
         ("<@U00000DAY> kpis", "kpis"),
-        ("kpis for <@U1|maria>", "kpis for @maria"),
-        ("to <#C1|ops>", "to #ops"),
+        ("to <@U012|maria lopez>", "to <@U012|maria-lopez>"),
+        ("to <#C012|ops> or <#C012>", "to <#C012|ops> or <#C012>"),
+        ("to <!subteam^S012|@data>", "to <!subteam^S012|@data>"),
         ("a &lt;b&gt; &amp; c", "a <b> & c"),
         ("<https://a.example/x|a.example>", "a.example"),
         ("where country:<mailto:a@b.c|a@b.c>", "where country:a@b.c"),

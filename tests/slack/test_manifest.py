@@ -1,6 +1,7 @@
 """The manifest asks for what the code registers and calls: no more, no less."""
 
 import ast
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import pytest
 import yaml
 from slack_bolt.listener import CustomListener
 
+from analytics.catalog import Catalog
 from bot.config import SlackSettings
+from bot.parse import parse
 from bot.setup import Bot
 from bot.slack.app import ASK_ABOUT, ASK_ANYWHERE, Identity, slack_app
 from bot.slack.post import Poster
@@ -20,6 +23,9 @@ ROOT = Path(__file__).parents[2]
 
 #: What each call of the Web API needs (docs.slack.dev, reference/methods); none: any token will do.
 SCOPES: dict[str, set[str]] = {
+    "assistant_threads_setStatus": {"chat:write"},
+    "assistant_threads_setSuggestedPrompts": {"assistant:write"},
+    "assistant_threads_setTitle": {"assistant:write"},
     "auth_test": set(),
     "chat_postMessage": {"chat:write"},
     "chat_postEphemeral": {"chat:write"},
@@ -27,6 +33,9 @@ SCOPES: dict[str, set[str]] = {
     "conversations_info": {"channels:read", "groups:read"},
     # looks for its own message where Slack did not say whether it took it
     "conversations_history": {"channels:history", "groups:history", "im:history"},
+    "chat_update": {"chat:write"},
+    "chat_delete": {"chat:write"},
+    "conversations_list": {"channels:read", "groups:read"},
     "conversations_open": {"im:write"},
     "conversations_replies": {"channels:history", "groups:history", "im:history"},
     "files_upload_v2": {"files:write"},
@@ -101,11 +110,16 @@ def test_events_and_commands_are_those_registered(
     assert events == ["app_home_opened", "app_mention", "message.im"]
     assert manifest["features"]["app_home"]["home_tab_enabled"] is True
     assert manifest["settings"]["interactivity"]["is_enabled"] is True
+    for prompt in manifest["features"]["agent_view"]["suggested_prompts"]:
+        assert parse(prompt["message"], dt.date(2026, 10, 10), Catalog()).text
     assert manifest["settings"]["socket_mode_enabled"] is (SlackSettings().mode == "socket")
 
 
 def test_lengths_are_those_that_slack_takes(manifest: dict[str, Any]) -> None:
     about = manifest["display_information"]
+    agent = manifest["features"]["agent_view"]
+    assert len(agent["agent_description"]) <= 300
+    assert 1 <= len(agent["suggested_prompts"]) <= 4
     assert len(about["name"]) <= 35
     assert len(about["description"]) <= 140
     for command in manifest["features"]["slash_commands"]:

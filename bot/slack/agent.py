@@ -1,0 +1,66 @@
+"""The agent surface: direct messages are threads, with prompts to begin with, a status and a title.
+
+Slack calls it `agent_view`: its messages tab tells by `app_home_opened` that it was opened, and
+prompts set without a thread stand in it. (docs.slack.dev, ai/migrating-to-agent-messaging.)
+"""
+
+from analytics.result import Result, Table
+from bot.slack import text as safe
+from bot.slack.blocks import JsonObject
+from storage.state import State
+
+#: What is asked to know what the data can answer.
+QUESTION = "status"
+#: Questions to begin with, and the rows that each needs; the first that fit are shown.
+PROMPTS = (
+    ("kpis last 90 days", "orders"),
+    ("ab", "exposures"),
+    ("segment last 90 days", "orders"),
+    ("rules last 90 days", "order_lines"),
+    ("trend conversion last 60 days", "events"),
+    ("status", ""),
+    ("help", ""),
+)
+#: Where nothing is known of the data.
+FALLBACK = ("help", "status")
+MOST_PROMPTS = 4
+PROMPTS_TITLE = "Ask me, in these words or others"
+#: What a status and a title show of a question.
+STATUS_TEXT, TITLE_TEXT = 80, 120
+#: A question is looked for among so many of the asker's latest.
+LOOK_BACK = 20
+
+
+def prompts_for(status: Result) -> tuple[str, ...]:
+    """Questions that the data can answer, by the answer to `QUESTION`."""
+    held = {
+        row[0]
+        for table in status.parts
+        if isinstance(table, Table) and table.columns[0].key == "entity"
+        for row in table.rows
+    }
+    fitting = [text for text, needs in PROMPTS if not needs or needs in held]
+    return tuple(fitting[:MOST_PROMPTS])
+
+
+def prompts(questions: tuple[str, ...]) -> list[JsonObject]:
+    """As Slack takes them: what is read is what is asked."""
+    return [{"title": text, "message": text} for text in questions[:MOST_PROMPTS]]
+
+
+def status_of(question: str) -> str:
+    """What stands beside our name while we work."""
+    return f"is working on {safe.cut(safe.shown(question), STATUS_TEXT)} …"
+
+
+def title_of(question: str) -> str:
+    """The name of a thread."""
+    return safe.cut(safe.shown(question), TITLE_TEXT)
+
+
+def asked_before(state: State, user: str, channel: str) -> str:
+    """What a person was last answered in a direct channel; empty where nothing was."""
+    for question in state.recent_questions(LOOK_BACK, asker=user):
+        if question.channel == channel and question.outcome == "answered" and question.canonical:
+            return question.canonical
+    return ""
