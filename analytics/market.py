@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -164,11 +165,9 @@ def named_items(ctx: Context, said: str) -> dict[str, str]:
     return holding
 
 
-def names_of(ctx: Context, rules: DataFrame) -> dict[str, str]:
+def names_of(ctx: Context, wanted: Iterable[str]) -> dict[str, str]:
     """Item id -> the name to show; where two items share a name, the id stands behind it."""
-    ids = sorted(
-        {str(i) for side in ("antecedents", "consequents") for s in rules[side] for i in s}
-    )
+    ids = sorted(set(wanted))
     found = {
         r["item_id"]: r["name"] or r["item_id"]
         for r in ctx.store.rows(

@@ -117,7 +117,8 @@ class Rules(Command):
             return self.nothing(notes, support, market, scope)
         ordered = order_for_people(sure)
         shown = stable_in_halves(ordered.head(MOST_ROWS), *halves)
-        names = names_of(ctx, shown)
+        sides = [*shown["antecedents"], *shown["consequents"]]
+        names = names_of(ctx, {str(i) for side in sides for i in side})
         return self.result(shown, len(ordered), names, notes, scope)
 
     def mine(self, baskets: Baskets, support: float) -> tuple[Itemsets, float, bool]:
@@ -219,7 +220,7 @@ class Rules(Command):
         first_item = min(map(str, shown.iloc[0]["antecedents"]))
         follow_ups = [
             f"rules with item {in_quotes(names.get(first_item, first_item))} {self.period.words}",
-            f"kpis {self.period.words} {said}",
+            f"bundle {self.period.words} {said}",
             f"segment {self.period.words}",
         ]
         return Result(

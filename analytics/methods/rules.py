@@ -252,10 +252,10 @@ def significance(rules: DataFrame, n_baskets: int, *, tested: int | None = None)
     )
     both, rarer, commoner = cases.T
     p = hypergeom.sf(both - 1, n_baskets, commoner, rarer)[case_of.reshape(-1)]
-    return rules.assign(p=p, q=_benjamini_hochberg(p, tested))
+    return rules.assign(p=p, q=benjamini_hochberg(p, tested))
 
 
-def _benjamini_hochberg(p: NDArray[np.float64], tested: int) -> NDArray[np.float64]:
+def benjamini_hochberg(p: NDArray[np.float64], tested: int) -> NDArray[np.float64]:
     """The least false discovery rate at which each is a discovery, the untested ones at p = 1."""
     order = np.argsort(p)
     scaled = p[order] * tested / np.arange(1, len(p) + 1)
