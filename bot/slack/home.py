@@ -1,38 +1,121 @@
-"""App Home: yesterday's key figures, what one asked lately, and what can be asked."""
+"""App Home: yesterday's key figures, one's schedules, what one asked lately, what can be asked."""
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
-from bot.slack.blocks import ASK, JsonObject, Message, button, can_be_value, context, plain, rich
-from bot.slack.sendable import VIEW_BLOCKS
+from analytics.command import COMMANDS
+from bot.parse import EVERY, tokens
+from bot.scheduling import local_words
+from bot.slack import text as safe
+from bot.slack.answering import UNASKED
+from bot.slack.blocks import (
+    ASK,
+    BUTTON_LABEL,
+    CHANGE,
+    HELP,
+    JsonObject,
+    Message,
+    button,
+    can_be_value,
+    context,
+    mrkdwn,
+    plain,
+    rich,
+)
+from bot.slack.sendable import BLOCK, VIEW_BLOCKS
+from storage.schedules import Schedule
 from storage.state import Question
 
 #: What a Home shows first.
 QUESTION = "kpis yesterday"
-#: Blocks that Slack takes in messages only.
-MESSAGE_ONLY = frozenset({"data_visualization"})
 LATELY = 5
+SCHEDULES = 5
 IDEAS = ("kpis last 30 days", "segment last 90 days", "rules last 90 days", "help", "status")
+SCHEDULING = f"{HELP} schedule-add"
 
 
-def home_view(message: Message, recent: Sequence[Question]) -> JsonObject:
-    """The view: the answer to `QUESTION` (or why there is none), then buttons that ask."""
-    answer = [b for b in message.blocks if b["type"] not in MESSAGE_ONLY]
-    blocks: list[JsonObject] = answer or [rich(message.text)]
-    asked = dict.fromkeys(q.canonical for q in recent if q.canonical and can_be_value(q.canonical))
-    lately = [text for text in asked if text != QUESTION][:LATELY]
-    for title, questions, prefix in (
-        ("You asked lately", lately, f"{ASK}_1"),
-        ("Ask me", [text for text in IDEAS if text not in lately], f"{ASK}_2"),
-    ):
-        if questions:
-            blocks += [
-                {"type": "header", "text": plain(title)},
-                {
-                    "type": "actions",
-                    "elements": [
-                        button(f"{prefix}{i}", text, text) for i, text in enumerate(questions)
-                    ],
-                },
-            ]
-    blocks.append(context("Answers to these buttons come as direct messages."))
-    return {"type": "home", "blocks": blocks[-VIEW_BLOCKS:]}
+def home_view(
+    message: Message, recent: Sequence[Question], schedules: Sequence[Schedule] = ()
+) -> JsonObject:
+    """The view: the answer to `QUESTION` (or why there is none), then buttons that ask.
+
+    `schedules` are those of the person who looks.
+    """
+    answer = [b for b in message.blocks if "home" in BLOCK[b["type"]].surfaces]
+    lately = asked_lately(recent)
+    below = [*schedule_blocks(schedules), *asking("You asked lately", f"{ASK}_1", lately)]
+    ideas = [text for text in IDEAS if text not in lately]
+    below += asking("Ask me", f"{ASK}_2", ideas, button(CHANGE, "Ask with a form", HELP))
+    below.append(
+        context("What you ask here is answered in our direct messages, where you can go on.")
+    )
+    room = VIEW_BLOCKS - len(below)
+    return {"type": "home", "blocks": [*(answer or [rich(message.text)])[:room], *below]}
+
+
+def asked_lately(recent: Sequence[Question]) -> list[str]:
+    """What was answered, each once, the latest first; what writes is not asked again by a click."""
+    asked = [
+        q.canonical
+        for q in recent
+        if q.canonical and q.surface not in UNASKED and q.outcome == "answered"
+    ]
+    distinct = dict.fromkeys(text for text in asked if can_be_value(text) and not writes(text))
+    return [text for text in distinct if text != QUESTION][:LATELY]
+
+
+def writes(canonical: str) -> bool:
+    """Whether a canonical question changes what the bot keeps; a schedule says when to ask."""
+    words = tokens(canonical)
+    command = COMMANDS.get(words[0].text) if words else None
+    timed = any(t.text == EVERY and not t.is_quoted for t in words)
+    return timed or command is None or command.writes
+
+
+def asking(
+    title: str, prefix: str, questions: Sequence[str], *more: JsonObject
+) -> list[JsonObject]:
+    """A heading and a button for each question; nothing where there is none."""
+    buttons = [
+        button(f"{prefix}{i}", safe.cut(text, BUTTON_LABEL), text)
+        for i, text in enumerate(questions)
+    ]
+    if not buttons and not more:
+        return []
+    return [
+        {"type": "header", "text": plain(title)},
+        {"type": "actions", "elements": [*more, *buttons]},
+    ]
+
+
+def schedule_blocks(schedules: Sequence[Schedule]) -> list[JsonObject]:
+    """One's schedules, each with a button that rests it or sets it going, the next one first."""
+    ordered = sorted(schedules, key=lambda s: (bool(s.paused), s.next_at, s.id))
+    blocks: list[JsonObject] = [{"type": "header", "text": plain("Your schedules")}]
+    blocks += [schedule_block(schedule) for schedule in ordered[:SCHEDULES]]
+    if not ordered:
+        said = "None yet. Any question can come by itself: `kpis every weekday 09:00 to #ops`."
+        blocks.append(rich(said))
+    buttons = [button(CHANGE, "Schedule a question", SCHEDULING)]
+    if ordered:
+        more = f"All {len(ordered)} schedules" if len(ordered) > SCHEDULES else "Details"
+        buttons.append(button(f"{ASK}_30", more, "schedules"))
+    return [*blocks, {"type": "actions", "elements": buttons}]
+
+
+def schedule_block(schedule: Schedule) -> JsonObject:
+    """What is asked, when and where to; when next."""
+    following = f"next {local_words(schedule.next_at, ZoneInfo(schedule.zone))}"
+    resting = "paused" if schedule.owner in schedule.paused else schedule.paused
+    state = resting if schedule.paused else following
+    where = f"<#{schedule.channel}>" if schedule.channel[:1] == "C" else safe.value(schedule.place)
+    text = f"*{safe.value(schedule.question, 200)}*\n{safe.value(schedule.every, 100)}"
+    text += f" to {where} · {safe.value(state, 200)}" if where else f" · {safe.value(state, 200)}"
+    verb = "resume" if schedule.paused else "pause"
+    return {
+        "type": "section",
+        "text": mrkdwn(text),
+        "accessory": button(
+            f"{ASK}_3{schedule.id}", verb.capitalize(), f"schedule {verb} {schedule.id}"
+        ),
+    }

@@ -223,7 +223,9 @@ class Senders:
         job = delivery.job
         if job.way == "home":
             recent = self.outbox.state.recent_questions(asker=job.user)
-            return certain(self.poster.publish_home(job.user, home_view(delivery.message, recent)))
+            own = [s for s in self.schedules.all() if s.owner == job.user]
+            view = home_view(delivery.message, recent, own)
+            return certain(self.poster.publish_home(job.user, view))
         if job.way == "prompts":
             known = tuple(delivery.message.text.splitlines()) if delivery.question else FALLBACK
             return certain(self.poster.suggest(job.channel, PROMPTS_TITLE, prompts(known)))
