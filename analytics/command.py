@@ -4,6 +4,7 @@ A field's annotation says what kind of value it takes, and `says(...)` says how 
 
     Period, Period | None     a period anywhere in the text
     Filters                   `where country:France`, `for category bags`
+    Conditions                `where orders >= 5 and spend > 500`
     Dimension | None          `by country`
     int, float (or None)      `k 5`, `min-support 1%`, `next 90 days`
     Literal[...]              the word alone, or behind `by` / its own words
@@ -31,9 +32,10 @@ from storage.state import State
 from storage.store import Store
 
 #: A text of the unit `metric` is the name of one, in the catalogue's spelling; `question` is the
-#: canonical text of a question, `when` that of wall-clock times, `place` that of where to post.
+#: canonical text of a question, `when` that of wall-clock times, `place` that of where to post,
+#: `segment` the name of a saved one.
 FieldUnit = Literal[
-    "count", "share", "number", "days", "text", "metric", "question", "when", "place"
+    "count", "share", "number", "days", "text", "metric", "question", "when", "place", "segment"
 ]
 
 

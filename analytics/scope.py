@@ -161,8 +161,8 @@ class Scope:
     `filters` hold stored spellings. `also` are further dimensions to slice by: one slice for each
     combination of values. `blank` are the pairs (dimension, table) where the table's
     column holds no value at all: there the entity looks to its next table. `lookback` is how many
-    days before a window's end are read at least. `members` are the saved segments among the
-    filters, each filter's together.
+    days before a window's end are read at least. `members` are the saved segments that the
+    filters name.
     """
 
     zone: ZoneInfo
@@ -173,7 +173,7 @@ class Scope:
     blank: frozenset[tuple[str, str]] = frozenset()
     lookback: int = 0
     also: tuple[Dimension, ...] = ()
-    members: tuple[tuple[Members, ...], ...] = ()
+    members: tuple[Members, ...] = ()
 
     @property
     def since(self) -> dt.datetime:
@@ -238,13 +238,13 @@ class Scope:
 
         Nobody known is in no segment, and passes a negated filter.
         """
-        named = [f for f in self.filters if f.dimension == SEGMENT.name]
         conditions: list[Sql] = []
-        for wanted, members in zip(named, self.members, strict=True):
-            within = sa.or_(*(person_id.in_(m.people()) for m in members))
-            conditions.append(
-                sa.or_(person_id.is_(None), sa.not_(within)) if wanted.negated else within
-            )
+        for wanted in self.filters:
+            if wanted.dimension == SEGMENT.name:
+                named = [m for m in self.members if m.name in wanted.values]
+                within = sa.or_(*(person_id.in_(m.people()) for m in named))
+                outside = sa.or_(person_id.is_(None), sa.not_(within))
+                conditions.append(outside if wanted.negated else within)
         return conditions
 
     def local_day(self, at: Sql) -> Sql:
@@ -373,27 +373,35 @@ def scope_of(
     blank: set[tuple[str, str]] = set()
     found: dict[str, dict[str, list[str]]] = {}
     wanted = [catalog.find_dimension(f.dimension) for f in filters] + ([by] if by else [])
-    members = tuple(
-        tuple(dict.fromkeys(map(catalog.find_segment, f.values)))
+    members = {
+        value: catalog.find_segment(value)
         for f, d in zip(filters, wanted, strict=False)
+        for value in f.values
         if d == SEGMENT
-    )
+    }
     for dimension in wanted:
         if dimension.name not in found and dimension != SEGMENT:
             found[dimension.name] = values_of(store, dimension)
             blank |= {(dimension.name, t) for t, v in found[dimension.name].items() if not v}
-    named = iter(members)
     spelled = tuple(
         replace(
             f,
             dimension=d.name,
-            values=tuple(m.name for m in next(named))
+            values=tuple(dict.fromkeys(members[v].name for v in f.values))
             if d == SEGMENT
             else spell(d, f.values, found[d.name]),
         )
         for f, d in zip(filters, wanted, strict=False)
     )
-    return Scope(zone, windows, catalog, Filters(spelled), by, frozenset(blank), members=members)
+    return Scope(
+        zone,
+        windows,
+        catalog,
+        Filters(spelled),
+        by,
+        frozenset(blank),
+        members=tuple(dict.fromkeys(members.values())),
+    )
 
 
 def resolve(store: Store, catalog: Catalog, filters: Filters) -> Filters:

@@ -22,9 +22,10 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.preprocessing import StandardScaler
 
 from analytics.command import Context
-from analytics.commands.segment import Segment, group, known_people
+from analytics.commands.segment import Segment
 from analytics.methods.portraits.clustering import one_thread
 from analytics.period import parse_period
+from analytics.segments import group, known_people
 from storage.store import Store
 
 NOW = dt.datetime(2026, 10, 10, 10, tzinfo=dt.UTC)

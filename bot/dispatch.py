@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import analytics.commands
 import bot.commands
+from analytics.catalog import SEGMENT
 from analytics.command import Command, Context, load_commands
 from analytics.errors import (
     CancelledError,
@@ -19,6 +20,8 @@ from analytics.errors import (
 )
 from analytics.period import Period
 from analytics.result import Query, Receipt, Result, plain
+from analytics.saved import knowing_segments
+from analytics.scope import Filters
 from bot.access import admit, allow, allow_result
 from bot.parse import Request, parse
 from storage.engines import OutOfMemoryError, QueryCancelledError, StoreError
@@ -116,7 +119,7 @@ def run(
 ) -> Result:
     """Run a command on a fork of the store, and add the receipt."""
     started = time.monotonic()
-    ctx = dataclasses.replace(ctx, store=ctx.store.fork())
+    ctx = knowing_segments(dataclasses.replace(ctx, store=ctx.store.fork()))
     begun(ctx.store)
     try:
         result = command.run(ctx)
@@ -140,7 +143,7 @@ def receipt_of(command: Command, ctx: Context, question: str, seconds: float) ->
     read_from = store.sources(store.tables_read) if store.tables_read else []
     return Receipt(
         question=question,
-        window=window_of(period, ctx),
+        window="; ".join(w for w in (window_of(period, ctx), *segments_of(command, ctx)) if w),
         engine=store.engine.version,
         data_through=store.data_through(),
         as_of=ctx.now.astimezone(dt.UTC).replace(tzinfo=None),
@@ -160,6 +163,18 @@ def window_of(period: Period | None, ctx: Context) -> str:
     if period.is_all_time:
         return f"all time ({ctx.zone.key})"
     return f"{period.start.isoformat()} to {period.last_day.isoformat()} ({ctx.zone.key})"
+
+
+def segments_of(command: Command, ctx: Context) -> list[str]:
+    """The saved segments that a question names, each with its rule and days in words."""
+    names = [
+        value
+        for name, (_, saying) in command.sayings().items()
+        if saying.unit == "segment" and (value := getattr(command, name))
+    ]
+    for filters in (v for v in vars(command).values() if isinstance(v, Filters)):
+        names += [v for f in filters if f.dimension == SEGMENT.name for v in f.values]
+    return [ctx.catalog.find_segment(name).words for name in dict.fromkeys(names)]
 
 
 def query_of(read: Read) -> Query:

@@ -31,6 +31,7 @@ field each, so that a choice can be said alone.
 import dataclasses
 import datetime as dt
 import functools
+import itertools
 import re
 import types
 import typing
@@ -40,7 +41,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from analytics.catalog import DIMENSIONS, SEGMENT, Catalog, Dimension
-from analytics.command import COMMANDS, Command, Saying
+from analytics.command import COMMANDS, Command, FieldUnit, Saying
 from analytics.errors import NotUnderstoodError, UnknownNameError, either, nearest
 from analytics.habits import SAID, TRAITS, Condition, Conditions, Operator
 from analytics.period import MONTHS, Period, parse_period, read_period
@@ -205,6 +206,10 @@ def fold(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word
+
+
+#: The words for traits of people, folded.
+TRAIT_WORDS = {fold(word): word for word in SAID}
 
 
 def verbs() -> dict[str, type[Command]]:
@@ -430,7 +435,7 @@ class _Reader:
         if found is None:
             return None
         trait, operator, said, after = found
-        unit = "share" if TRAITS[SAID[trait]].unit == "share" else "number"
+        unit: FieldUnit = "share" if TRAITS[SAID[trait]].unit == "share" else "number"
         saying = Saying(f"{trait} to ask for", (), False, False, unit, 0, None, None)
         value = read_value(trait, float, saying, said)
         condition = Condition(trait, operator, value)
@@ -440,7 +445,8 @@ class _Reader:
 
     def bound_at(self, i: int) -> tuple[str, Operator, str, int] | None:
         """Trait, sign, number and the place behind them; None where no bound begins."""
-        span = [t.text for t in self.words[i : i + 4] if not t.is_quoted]
+        plain_words = itertools.takewhile(lambda t: not t.is_quoted, self.words[i : i + 4])
+        span = [t.text for t in plain_words]
         match = BOUND.match(" ".join(span)) if self.name_of(Conditions) else None
         if match is None or fold(match["trait"]) not in TRAIT_WORDS:
             return None

@@ -1,36 +1,19 @@
 """segment: who buys and behaves alike, named by what sets them apart."""
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import sqlalchemy as sa
 
-from analytics.catalog import ENTITY
+from analytics.catalog import SEGMENT
 from analytics.command import Command, Context, says
-from analytics.entities import product_ranges, rows_of
-from analytics.errors import NotEnoughDataError, TooLargeError, UserError
-from analytics.methods.portraits.clustering import (
-    CLEAR,
-    DBSCAN_LIMIT,
-    FIT_ON,
-    VAGUE,
-    Choice,
-    Density,
-    Labels,
-    Points,
-    assign,
-    centres_of,
-    choose_k,
-    dense_groups,
-    judge,
-    kinds,
-    one_thread,
-)
+from analytics.errors import UserError
+from analytics.habits import VISITING
+from analytics.methods.portraits.clustering import CLEAR, VAGUE, Choice, Density, one_thread
 from analytics.methods.portraits.naming import (
     LOW,
     SMALL_EFFECT,
@@ -38,57 +21,20 @@ from analytics.methods.portraits.naming import (
     Difference,
     Portrait,
     Rule,
-    Trait,
-    Tree,
-    grow_tree,
-    portraits,
 )
-from analytics.methods.portraits.scaling import fit_scaler, stable_sample
 from analytics.period import Period
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
-from analytics.scope import Filters, Scope, day_number, in_words, instant, scope_of
-from analytics.words import counted, date_words, listed, short_words, words
-from storage.schema import orders
-from storage.sql import Sql, icount, isum
+from analytics.scope import Filters, in_words
+from analytics.segments import Groups, Known, Method, Scaling, group, known_people, refuse_too_few
+from analytics.words import counted, listed, short_words, words
 
-#: How much a trait counts: those that make a segment, those that colour it, those that describe it.
-FULL, THIRD, NONE = 1.0, 1 / 3, 0.0
-
-Weighed = tuple[tuple[Trait, float], ...]
-
-BUYING: Weighed = (
-    (Trait("recency", "days since last order", "days", "quiet for longer", "here lately"), FULL),
-    (Trait("orders", "orders", "count", "with more orders", "with fewer orders"), FULL),
-    (Trait("revenue", "net spend", "money", "spending more", "spending less"), FULL),
-    # spend and orders say it already: it would count twice
-    (Trait("basket", "spend per order", "money", "with large orders", "with small orders"), NONE),
-    (
-        Trait(
-            "products", "different products", "count", "with a wide range", "with a narrow range"
-        ),
-        THIRD,
-    ),
-)
-VISITING: Weighed = (
-    (Trait("sessions", "visits", "count", "visiting often", "visiting seldom"), THIRD),
-    (Trait("pages", "pages per visit", "number", "who browse", "who go straight to it"), THIRD),
-    (
-        Trait("abandoned", "carts abandoned", "share", "who abandon carts", "who finish carts"),
-        THIRD,
-    ),
-    (Trait("mobile", "visits on mobile", "share", "on mobile", "not on mobile"), THIRD),
-)
-DENSITY_TRAITS = ("recency", "orders", "revenue")
-
-#: Fewer people, or fewer per segment, say nothing that would hold next month.
-LEAST_PEOPLE = 50
-LEAST_PER_SEGMENT = 10
-#: Share of the buyers whose visits must be known for visits to count.
-LEAST_VISITS_KNOWN = 0.5
 #: Differences that are shown of each segment.
 SHOWN_DIFFERENCES = 3
 
-OUTSIDE = "Unlike any group"
+#: Names of the RFM grid whose people are worth winning back.
+LEAVING = ("At risk", "Can't lose them")
+
+METHODS = {"kmeans": "K-means", "dbscan": "DBSCAN", "hdbscan": "HDBSCAN", "rfm": "The RFM grid"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,26 +53,22 @@ class Segment(Command):
         "segment by dbscan",
         "segment where country:France last 365 days",
     )
-    aliases = ("segments", "portraits", "clusters")
+    aliases = ("clusters",)
 
     period: Period = says("last 90 days", help="the orders and visits to look at")
     where: Filters = says(Filters(), help="only orders and visits like these")
     k: int | None = says(
         None, help="how many segments; otherwise chosen", words=("k",), unit="count", low=2, high=12
     )
-    method: Literal["kmeans", "dbscan"] = says(
-        "kmeans", help="how people are grouped", after_by=True
-    )
-    scaling: Literal["log", "quantile"] = says(
-        "log", help="how heavy tails are taken away", words=("scaling",)
-    )
+    method: Method = says("kmeans", help="how people are grouped", after_by=True)
+    scaling: Scaling = says("log", help="how heavy tails are taken away", words=("scaling",))
 
     def run(self, ctx: Context) -> Result:
         """Who buys alike, what each group is worth, and how to tell."""
-        if self.k and self.method == "dbscan":
+        if self.k and self.method != "kmeans":
             raise UserError(
-                "DBSCAN finds the number of segments by itself.",
-                hint=f"Leave out `k {self.k}`, or `by dbscan`.",
+                f"{METHODS[self.method]} finds the number of segments by itself.",
+                hint=f"Leave out `k {self.k}`, or `by {self.method}`.",
             )
         ctx.tell("Reading what each person bought and visited")
         known = known_people(ctx, self.period, self.where)
@@ -135,273 +77,6 @@ class Segment(Command):
         with one_thread():
             groups = group(known, self.k, self.method, self.scaling)
         return say(ctx, self, known, groups)
-
-
-# --- fetch ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known about the buyers: one row per person, in the order of ids.
-
-    `weights` say how much each trait counts. `returned` people gave back all they bought,
-    `visitors` came and did not buy; `visits` is the share of buyers with a visit. Both are None
-    where no buyer has one. `simulated` visits describe segments, and do not make them.
-    """
-
-    people: pd.DataFrame
-    traits: tuple[Trait, ...]
-    weights: tuple[float, ...]
-    returned: int
-    visitors: int | None
-    visits: float | None
-    simulated: bool
-
-
-def known_people(ctx: Context, period: Period, where: Filters) -> Known:
-    """The buyers of the period with their traits."""
-    device = ctx.catalog.dimension("device")
-    scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", period)], where, device)
-    visits = visit_habits(scope)
-    people = traits_of(ctx.store.arrow(buyers(scope.slicing(None), visits)), period)
-    kept = people[people["revenue"] > 0].reset_index(drop=True)
-    share = float(kept["sessions"].notna().mean()) if len(kept) else 0.0
-    simulated = share > 0 and any(s.simulated for s in ctx.store.sources({"events"}))
-    chosen = BUYING
-    if share >= LEAST_VISITS_KNOWN:
-        chosen += tuple((t, NONE if simulated else w) for t, w in VISITING)
-    chosen = tuple((t, w) for t, w in chosen if kept[t.key].notna().any())
-    return Known(
-        kept,
-        tuple(t for t, _ in chosen),
-        tuple(w for _, w in chosen),
-        len(people) - len(kept),
-        visitors_only(ctx, scope.slicing(None)) if share else None,
-        share or None,
-        simulated,
-    )
-
-
-def buyers(scope: Scope, visits: sa.FromClause | None) -> sa.Select[*tuple[Any, ...]]:
-    """Per person with an order: last day, orders, net spend, products, whether new, and visits.
-
-    Returns of the period are netted; new is who had never ordered before the period.
-    """
-    bought, ranges, earlier = purchases(scope), product_ranges(scope), earlier_orders(scope)
-    main = bought.outerjoin(ranges, ranges.c.person_id == bought.c.person_id).outerjoin(
-        earlier, earlier.c.person_id == bought.c.person_id
-    )
-    habits: list[Sql] = []
-    if visits is not None:
-        main = main.outerjoin(visits, visits.c.person_id == bought.c.person_id)
-        habits = [c for c in visits.c if c.name != "person_id"]
-    return (
-        sa.select(
-            bought.c.person_id,
-            scope.local_day(bought.c.last_at).label("last_day"),
-            bought.c.orders,
-            bought.c.revenue,
-            sa.func.coalesce(ranges.c.products, 0).label("products"),
-            sa.case((earlier.c.person_id.is_not(None), 0), else_=1).label("is_new"),
-            *habits,
-        )
-        .select_from(main)
-        .where(bought.c.orders > 0)
-    )
-
-
-def purchases(scope: Scope) -> sa.Subquery:
-    """Per person: the last order, how many, and their amount less returns."""
-    rows = rows_of("orders", scope)
-    is_sale = rows.c.kind == "sale"
-    return (
-        sa.select(
-            rows.c.person_id,
-            sa.func.max(sa.case((is_sale, rows.c["at"]))).label("last_at"),
-            isum(sa.case((is_sale, 1), else_=0)).label("orders"),
-            isum(rows.c.amount_cents).label("revenue"),
-        )
-        .where(rows.c.person_id.is_not(None))
-        .group_by(rows.c.person_id)
-        .subquery("bought")
-    )
-
-
-def earlier_orders(scope: Scope) -> sa.Subquery:
-    """Those who had ordered anything before the period."""
-    return (
-        sa.select(orders.c.person_id)
-        .distinct()
-        .where(
-            orders.c.kind == "sale",
-            orders.c.person_id.is_not(None),
-            orders.c.ordered_at < instant(scope.since),
-        )
-        .subquery("earlier")
-    )
-
-
-def visit_habits(scope: Scope) -> sa.Subquery | None:
-    """Per person with a visit: visits, pages, visits with a cart and those that left it, devices.
-
-    None where visits do not know what the question filters by.
-    """
-    sessions = ENTITY["sessions"]
-    if scope.missing(sessions):
-        scope = scope.slicing(None)
-    if scope.missing(sessions):
-        return None
-    rows = rows_of("sessions", scope)
-    devices = []
-    if scope.by:
-        mobile = sa.case((sa.func.lower(rows.c.slice) == "mobile", 1), else_=0)
-        devices = [isum(mobile).label("on_mobile"), counted_rows(rows.c.slice).label("on_any")]
-    return (
-        sa.select(
-            rows.c.person_id,
-            icount().label("sessions"),
-            isum(rows.c.pages).label("viewed"),
-            isum(rows.c.carted).label("carted"),
-            isum(rows.c.abandoned).label("left_behind"),
-            *devices,
-        )
-        .group_by(rows.c.person_id)
-        .subquery("visits")
-    )
-
-
-def counted_rows(column: Sql) -> Sql:
-    """In how many rows a column is known."""
-    return sa.cast(sa.func.count(column), sa.BigInteger)
-
-
-def traits_of(found: pa.Table, period: Period) -> pd.DataFrame:
-    """The traits of what `buyers` found, in the order of ids; what is unknown is NaN."""
-    people: pd.DataFrame = found.sort_by("person_id").to_pandas()
-
-    def share(part: str, whole: str) -> pd.Series:
-        if part not in people:
-            return pd.Series(np.nan, index=people.index)
-        return people[part].astype(float) / people[whole].astype(float).replace(0.0, np.nan)
-
-    return people.assign(
-        recency=day_number(period.end) - people["last_day"],
-        basket=people["revenue"] / people["orders"],
-        sessions=people["sessions"].astype(float) if "sessions" in people else np.nan,
-        pages=share("viewed", "sessions"),
-        abandoned=share("left_behind", "carted"),
-        mobile=share("on_mobile", "on_any"),
-    )
-
-
-def visitors_only(ctx: Context, scope: Scope) -> int:
-    """How many people came in the period and ordered nothing."""
-    seen, bought = rows_of("events", scope), rows_of("orders", scope)
-    buying = sa.select(bought.c.person_id).where(
-        bought.c.kind == "sale", bought.c.person_id.is_not(None)
-    )
-    people = sa.cast(sa.func.count(sa.distinct(seen.c.person_id)), sa.BigInteger)
-    found = sa.select(people.label("people")).where(seen.c.person_id.not_in(buying))
-    return int(ctx.store.row(found)["people"])
-
-
-def refuse_too_few(ctx: Context, known: Known, period: Period, k: int) -> None:
-    """Raises NotEnoughDataError where the buyers are too few to be parted."""
-    n, least = len(known.people), max(LEAST_PEOPLE, LEAST_PER_SEGMENT * k)
-    if n >= least:
-        return
-    when = in_words(period)
-    if not n:
-        through = ctx.store.data_through()
-        raise NotEnoughDataError(
-            f"Nobody we know bought anything {when}.",
-            hint="Load orders with `load orders FILE`."
-            if through is None
-            else f"The data run through {date_words(through)}: try a period before that, "
-            "or fewer filters.",
-        )
-    fewer = " or fewer segments" if k and n >= LEAST_PEOPLE else ""
-    raise NotEnoughDataError(
-        f"Only {counted(n, 'person', 'people')} bought {when}; "
-        f"{f'{k} segments need' if k else 'segments need'} {least} or more.",
-        hint=f"Try a longer period{fewer}, or fewer filters.",
-    )
-
-
-def refuse_alike(scaled: Points, k: int) -> None:
-    """Raises NotEnoughDataError where people are of fewer kinds than there are to be segments."""
-    least = max(3, k)
-    if kinds(scaled[:1000]) >= least:
-        return
-    found = kinds(scaled)
-    if found < least:
-        raise NotEnoughDataError(
-            f"All {words(len(scaled), 'count')} people bought alike: they are of "
-            f"{counted(found, 'kind')}, too few to part.",
-            hint="Try a longer period.",
-        )
-
-
-# --- compute -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Groups:
-    """The people with their segments: portraits in order of value, noise last.
-
-    `choice` says how K-means' number of groups came about, `density` how DBSCAN was set; `sample`
-    is on how many people the centres were fitted.
-    """
-
-    labels: Labels
-    portraits: tuple[Portrait, ...]
-    tree: Tree
-    choice: Choice | None
-    density: Density | None
-    sample: int
-
-
-def group(known: Known, k: int | None, method: str, scaling: Literal["log", "quantile"]) -> Groups:
-    """Scale, group, name. Raises TooLargeError for DBSCAN on too many people."""
-    people, traits = known.people, known.traits
-    table = people[[t.key for t in traits]].to_numpy(dtype=np.float64)
-    scaled = fit_scaler(table, "log" if scaling == "log" else "normal").apply(table)
-    choice = density = None
-    sample = len(people)
-    refuse_alike(scaled, k or 0)
-    if method == "dbscan":
-        if len(people) > DBSCAN_LIMIT:
-            raise TooLargeError(
-                f"DBSCAN takes up to {words(DBSCAN_LIMIT, 'count')} people, "
-                f"and {words(len(people), 'count')} bought.",
-                hint="Leave out `by dbscan` (K-means takes any number), "
-                "or ask for a shorter period or a filter.",
-            )
-        columns = [i for i, t in enumerate(traits) if t.key in DENSITY_TRAITS]
-        density = dense_groups(scaled[:, columns])
-        labels = density.labels
-    else:
-        points = scaled * np.asarray(known.weights, dtype=np.float32)
-        chosen = stable_sample(people["person_id"], FIT_ON)
-        sample = len(chosen)
-        fit_on = points[chosen]
-        choice = judge(fit_on, k) if k else choose_k(fit_on)
-        labels = assign(points, centres_of(fit_on, choice.k))
-    labels = by_value(labels, people["revenue"].to_numpy())
-    found = portraits(people, scaled, labels, traits, outside=OUTSIDE)
-    in_order = tuple(sorted(found, key=lambda p: (p.label < 0, p.label)))
-    return Groups(labels, in_order, grow_tree(people, labels, traits), choice, density, sample)
-
-
-def by_value(labels: Labels, revenue: np.ndarray[Any, Any]) -> Labels:
-    """Labels 0.. in order of the groups' revenue, then their first person; -1 stays."""
-    groups, first = np.unique(labels[labels >= 0], return_index=True)
-    totals = [int(revenue[labels == g].sum()) for g in groups]
-    rank = sorted(range(len(groups)), key=lambda i: (-totals[i], first[i]))
-    renamed = np.full(int(labels.max(initial=-1)) + 2, -1, dtype=np.int64)
-    for new, i in enumerate(rank):
-        renamed[groups[i]] = new
-    return renamed[labels]
 
 
 # --- say -----------------------------------------------------------------------------------------
@@ -432,7 +107,12 @@ def say(ctx: Context, asked: Segment, known: Known, groups: Groups) -> Result:
         *rules_tables(groups, ctx.currency),
         *notes(known, groups),
     ]
-    return Result(title, headline(worths, known, ctx.currency), tuple(parts), follow_ups(asked))
+    return Result(
+        title,
+        headline(worths, known, ctx.currency, grid=groups.grid is not None),
+        tuple(parts),
+        follow_ups(asked, groups),
+    )
 
 
 def worths_of(people: pd.DataFrame, groups: Groups) -> list[Worth]:
@@ -447,11 +127,13 @@ def worths_of(people: pd.DataFrame, groups: Groups) -> list[Worth]:
     return found
 
 
-def headline(worths: Sequence[Worth], known: Known, currency: str) -> str:
+def headline(worths: Sequence[Worth], known: Known, currency: str, *, grid: bool) -> str:
     """Who brings the most, and the silent segment that is worth the most to win back."""
     buyers = words(len(known.people), "count")
     grouped = [w for w in worths if w.portrait.label >= 0]
     outside = next((w for w in worths if w.portrait.label < 0), None)
+    if grid:
+        return grid_headline(grouped, buyers, currency)
     if not grouped:
         return f"No dense groups among {buyers} buyers: they differ too gradually to be parted."
     if outside or len(grouped) == 1:
@@ -482,6 +164,25 @@ def headline(worths: Sequence[Worth], known: Known, currency: str) -> str:
     )
 
 
+def grid_headline(grouped: Sequence[Worth], buyers: str, currency: str) -> str:
+    """Who brings the most by the RFM grid, and who is about to be lost."""
+    top = grouped[0]
+    text = (
+        f"{top.portrait.name} are {percent(top.people_share)} of {buyers} buyers and bring "
+        f"{percent(top.revenue_share)} of revenue"
+    )
+    leaving = [w for w in grouped if w.portrait.name in LEAVING and w is not top]
+    if not leaving:
+        return f"{text}."
+    worth = sum(w.revenue for w in leaving)
+    people = sum(w.people for w in leaving)
+    names = listed([f"“{w.portrait.name}”" for w in leaving])
+    return (
+        f"{text}; {counted(people, 'person', 'people')} worth "
+        f"{short_words(worth, 'money', currency)} are in {names}: write to them first."
+    )
+
+
 def is_silent(portrait: Portrait) -> bool:
     """Whether its people stand low in recency."""
     return portrait.standing.recency <= LOW
@@ -500,6 +201,7 @@ def mid_sentence(name: str) -> str:
 def segments_table(worths: Sequence[Worth], currency: str) -> Table:
     """The segments, most valuable first."""
     columns = (
+        Column("cluster", "No.", "count"),
         Column("segment", "Segment"),
         Column("people", "People", "count"),
         Column("people_share", "Share of people", "share"),
@@ -512,6 +214,7 @@ def segments_table(worths: Sequence[Worth], currency: str) -> Table:
     )
     records = [
         {
+            "cluster": w.portrait.label + 1 if w.portrait.label >= 0 else None,
             "segment": w.portrait.name,
             "people": w.people,
             "people_share": w.people_share,
@@ -663,11 +366,12 @@ def notes(known: Known, groups: Groups) -> Iterator[Note]:
                 "warning",
             )
     if groups.density:
+        yield Note(density_words(groups.density))
+    if groups.grid:
         yield Note(
-            "DBSCAN on recency, orders and net spend: a person is in a dense group with "
-            f"{groups.density.neighbours} people or more within {groups.density.radius:.2f} "
-            "standard deviations (the knee of the distances); the others fit none. It finds "
-            "dense cores and outliers, not the whole portrait: for that leave out `by dbscan`."
+            "People are scored 1 to 5 by the quintiles of recency, and of orders and net spend "
+            "together; each name stands for some cells of that grid. The cuts are the same for "
+            "everybody: no group is looked for, so this says who is where, not who is alike."
         )
     if groups.sample < len(known.people):
         yield Note(
@@ -679,6 +383,24 @@ def notes(known: Known, groups: Groups) -> Iterator[Note]:
         "the right segment by these traits alone; “How to tell them” shows its main branches."
     )
     yield from notes_on_people(known)
+
+
+def density_words(density: Density) -> str:
+    """How the dense groups came about, and how many fit none."""
+    noise = f"{words(density.noise, 'share')} of people fit none"
+    if density.radius is None:
+        return (
+            "HDBSCAN on recency, orders and net spend: groups of "
+            f"{density.least} people or more that hold together over the widest range of radii, "
+            f"with {density.neighbours} neighbours for a core; {noise}. It finds dense cores and "
+            "outliers, not the whole portrait: for that leave out `by hdbscan`."
+        )
+    return (
+        "DBSCAN on recency, orders and net spend: a person is in a dense group with "
+        f"{density.neighbours} people or more within {density.radius:.2f} "
+        f"standard deviations (the knee of the distances); {noise}. It finds "
+        "dense cores and outliers, not the whole portrait: for that leave out `by dbscan`."
+    )
 
 
 def choice_words(choice: Choice) -> str:
@@ -737,13 +459,21 @@ def notes_on_people(known: Known) -> Iterator[Note]:
     )
 
 
-def follow_ups(asked: Segment) -> tuple[str, ...]:
-    """What to ask next: the other method for the same people, what they buy, and how it goes."""
-    period = asked.period.words
-    other = "segment" if asked.method == "dbscan" else "segment by dbscan"
-    same = " and ".join(
-        f"{f.dimension}{'!=' if f.negated else ':'}" + ",".join(f'"{v}"' for v in f.values)
-        for f in asked.where
-    )
-    where = f" where {same}" if same and "\\" not in same else ""
-    return (f"{other} {period}{where}", f"rules {period}", f"kpis {period}")
+def follow_ups(asked: Segment, groups: Groups) -> tuple[str, ...]:
+    """What to ask next: the people by another method, who moved, and the first group kept."""
+    rest = f"{asked.period.words} {asked.where.said()}".strip()
+    others = ["segment"] if asked.method != "kmeans" else ["segment by dbscan", "segment by rfm"]
+    asks = [f"{other} {rest}" for other in others]
+    plain = all(f.dimension != SEGMENT.name for f in asked.where)
+    if (groups.model or groups.grid) and plain:
+        k = f" k {asked.k}" if asked.k else ""
+        by = " by rfm" if groups.grid else ""
+        first = groups.named[0].name
+        asks += [f"segment moves {rest}{k}"] if groups.model else []
+        asks += [f"segment save {slug(first)} cluster 1 {rest}{k}{by}"]
+    return (*asks, f"kpis {rest}")
+
+
+def slug(name: str) -> str:
+    """A group's name as that of a saved segment."""
+    return re.sub(r"[^a-z0-9]+", "-", name.casefold().replace("'", "")).strip("-")

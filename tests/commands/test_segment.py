@@ -9,19 +9,14 @@ import pandas as pd
 import pytest
 
 from analytics.command import Context
-from analytics.commands.segment import (
-    Segment,
-    by_value,
-    choice_words,
-    known_people,
-    refuse_alike,
-)
+from analytics.commands.segment import Segment, choice_words
 from analytics.errors import NotEnoughDataError, TooLargeError, UnknownNameError, UserError
 from analytics.methods.portraits import clustering
 from analytics.methods.portraits.clustering import Candidate, Choice, Density
 from analytics.period import parse_period
 from analytics.result import Chart, Note, Result, Table
 from analytics.scope import Filter, Filters
+from analytics.segments import by_value, known_people, refuse_alike, renamed
 from bot.parse import parse
 from storage.store import Store
 from tests.conftest import fill
@@ -305,7 +300,7 @@ def test_dbscan_without_groups_or_without_noise_says_so(
 ) -> None:
     fill(duck.store, **planted())
     alone = Density(np.full(200, label), radius=0.5, neighbours=10)
-    monkeypatch.setattr("analytics.commands.segment.dense_groups", lambda _: alone)
+    monkeypatch.setattr("analytics.segments.dense_groups", lambda _: alone)
     result = ask(duck, method="dbscan")
     assert result.headline == headline
     titles = [p.title for p in result.parts if isinstance(p, Table)]
@@ -387,7 +382,7 @@ def test_the_chart_sets_people_beside_revenue(duck: Context) -> None:
 def test_large_crowds_are_fitted_on_a_sample_and_it_is_said(
     duck: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics.commands.segment.FIT_ON", 120)
+    monkeypatch.setattr("analytics.segments.FIT_ON", 120)
     fill(duck.store, **planted())
     result = ask(duck, k=4)
     assert "found on 120 people" in notes(result)
@@ -432,7 +427,7 @@ def test_dbscan_of_a_given_number_of_segments_is_refused(duck: Context) -> None:
 def test_dbscan_of_too_many_people_is_refused(
     duck: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics.commands.segment.DBSCAN_LIMIT", 100)
+    monkeypatch.setattr("analytics.segments.DBSCAN_LIMIT", 100)
     fill(duck.store, **planted())
     with pytest.raises(TooLargeError) as refused:
         ask(duck, method="dbscan")
@@ -465,8 +460,11 @@ def test_follow_ups_are_questions_and_keep_the_people(duck: Context) -> None:
 
 def test_groups_are_numbered_by_value_and_noise_stays_noise() -> None:
     labels = np.array([2, 2, 0, 1, -1])
-    assert by_value(labels, np.array([1, 1, 9, 2, 99])).tolist() == [1, 1, 0, 2, -1]
-    assert by_value(np.array([-1, -1]), np.array([1, 2])).tolist() == [-1, -1]
+    order = by_value(labels, np.array([1, 1, 9, 2, 99]))
+    assert order == [0, 2, 1]
+    assert renamed(labels, order).tolist() == [1, 1, 0, 2, -1]
+    assert by_value(np.array([-1, -1]), np.array([1, 2])) == []
+    assert renamed(np.array([-1, -1]), []).tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize(

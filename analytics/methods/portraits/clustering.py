@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import DBSCAN, KMeans
+from sklearn.cluster import DBSCAN, HDBSCAN, KMeans
 from sklearn.metrics import adjusted_rand_score, davies_bouldin_score
 from sklearn.neighbors import KDTree
 from threadpoolctl import threadpool_limits
@@ -38,8 +38,9 @@ CLEAR = 0.5
 VAGUE = 0.25
 #: Silhouettes within this share of the best are as good as the best.
 NEAR = 0.15
-#: Rows beyond which DBSCAN's neighbour lists do not fit.
+#: Rows beyond which DBSCAN's neighbour lists do not fit, and HDBSCAN's tree takes too long.
 DBSCAN_LIMIT = 50_000
+HDBSCAN_LIMIT = 20_000
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class Density:
-    """DBSCAN's groups: labels 0.. by size, -1 is noise; the radius, and who makes a core."""
+    """Dense groups: labels 0.. by size, -1 is noise, and how many neighbours make a core.
+
+    `radius` is DBSCAN's; None for HDBSCAN, which looks at all radii. `least` is HDBSCAN's smallest
+    group.
+    """
 
     labels: Labels
-    radius: float
+    radius: float | None
     neighbours: int
+    least: int = 0
+
+    @property
+    def noise(self) -> float:
+        """The share of those who are in no group."""
+        return float((self.labels < 0).mean())
 
 
 def one_thread() -> threadpool_limits:
@@ -259,12 +270,31 @@ def dense_groups(points: Points, neighbours: int = 0) -> Density:
     neighbours = neighbours or min(max(10, len(points) // 50), 40)
     radius = knee_radius(points, neighbours)
     found = DBSCAN(eps=radius, min_samples=neighbours, algorithm="kd_tree").fit(points).labels_
+    return Density(by_size(found), radius, neighbours)
+
+
+def nested_groups(points: Points, least: int = 0) -> Density:
+    """HDBSCAN: the groups that last longest as the radius shrinks (Campello et al. 2013).
+
+    `least` people make a group; by default 2 % of them, 10 at least. Raises ValueError above
+    HDBSCAN_LIMIT points.
+    """
+    if len(points) > HDBSCAN_LIMIT:
+        raise ValueError(f"{len(points)} points; HDBSCAN takes {HDBSCAN_LIMIT}")
+    least = least or max(LEAST_GROUP, len(points) // 50)
+    neighbours = min(LEAST_GROUP, least)
+    model = HDBSCAN(least, min_samples=neighbours, algorithm="kd_tree", copy=True)
+    return Density(by_size(model.fit(points).labels_), None, neighbours, least)
+
+
+def by_size(found: NDArray[np.integer]) -> Labels:
+    """Labels 0.. from the largest group down; -1 stays."""
     sizes = np.bincount(found[found >= 0]) if (found >= 0).any() else np.zeros(0, dtype=np.int64)
     rank = np.empty(len(sizes), dtype=np.int64)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    labels = np.full(len(points), -1, dtype=np.int64)
+    labels = np.full(len(found), -1, dtype=np.int64)
     labels[found >= 0] = rank[found[found >= 0]]
-    return Density(labels, radius, neighbours)
+    return labels
 
 
 def knee_radius(points: Points, neighbours: int) -> float:

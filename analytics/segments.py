@@ -1,0 +1,249 @@
+"""People grouped by what they bought and visited: read, grouped, named.
+
+`segment` shows the groups, `segment save` keeps one of them, and a portrait sets a saved one apart
+from everybody.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from analytics.command import Context
+from analytics.entities import rows_of
+from analytics.errors import NotEnoughDataError, TooLargeError
+from analytics.habits import BUYING, NONE, VISITING, habits_of
+from analytics.methods.portraits import rfm
+from analytics.methods.portraits.clustering import (
+    DBSCAN_LIMIT,
+    FIT_ON,
+    HDBSCAN_LIMIT,
+    Choice,
+    Density,
+    Labels,
+    Points,
+    assign,
+    centres_of,
+    choose_k,
+    dense_groups,
+    judge,
+    kinds,
+    nested_groups,
+)
+from analytics.methods.portraits.model import Model, model_of
+from analytics.methods.portraits.naming import Portrait, Trait, Tree, grow_tree, portraits
+from analytics.methods.portraits.scaling import fit_scaler, stable_sample
+from analytics.period import Period
+from analytics.scope import Filters, Scope, in_words, scope_of
+from analytics.words import counted, date_words, words
+
+Method = Literal["kmeans", "dbscan", "hdbscan", "rfm"]
+Scaling = Literal["log", "quantile"]
+
+DENSITY_TRAITS = ("recency", "orders", "revenue")
+
+#: Fewer people, or fewer per segment, say nothing that would hold next month.
+LEAST_PEOPLE = 50
+LEAST_PER_SEGMENT = 10
+#: Share of the buyers whose visits must be known for visits to count.
+LEAST_VISITS_KNOWN = 0.5
+
+OUTSIDE = "Unlike any group"
+
+# --- fetch ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known about the buyers: one row per person, in the order of ids.
+
+    `weights` say how much each trait counts. `returned` people gave back all they bought,
+    `visitors` came and did not buy; `visits` is the share of buyers with a visit. Both are None
+    where no buyer has one. `simulated` visits describe segments, and do not make them.
+    """
+
+    people: pd.DataFrame
+    traits: tuple[Trait, ...]
+    weights: tuple[float, ...]
+    returned: int
+    visitors: int | None
+    visits: float | None
+    simulated: bool
+
+
+def known_people(ctx: Context, period: Period, where: Filters) -> Known:
+    """The buyers of the period with their traits."""
+    device = ctx.catalog.dimension("device")
+    scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", period)], where, device)
+    people = ctx.store.arrow(sa.select(habits_of(scope))).sort_by("person_id").to_pandas()
+    kept = people[people["revenue"] > 0].reset_index(drop=True)
+    share = float(kept["sessions"].notna().mean()) if len(kept) else 0.0
+    simulated = share > 0 and any(s.simulated for s in ctx.store.sources({"events"}))
+    chosen = BUYING
+    if share >= LEAST_VISITS_KNOWN:
+        chosen += tuple((t, NONE if simulated else w) for t, w in VISITING)
+    chosen = tuple((t, w) for t, w in chosen if kept[t.key].notna().any())
+    return Known(
+        kept,
+        tuple(t for t, _ in chosen),
+        tuple(w for _, w in chosen),
+        len(people) - len(kept),
+        visitors_only(ctx, scope.slicing(None)) if share else None,
+        share or None,
+        simulated,
+    )
+
+
+def visitors_only(ctx: Context, scope: Scope) -> int:
+    """How many people came in the period and ordered nothing."""
+    seen, bought = rows_of("events", scope), rows_of("orders", scope)
+    buying = sa.select(bought.c.person_id).where(
+        bought.c.kind == "sale", bought.c.person_id.is_not(None)
+    )
+    people = sa.cast(sa.func.count(sa.distinct(seen.c.person_id)), sa.BigInteger)
+    found = sa.select(people.label("people")).where(seen.c.person_id.not_in(buying))
+    return int(ctx.store.row(found)["people"])
+
+
+def refuse_too_few(ctx: Context, known: Known, period: Period, k: int) -> None:
+    """Raises NotEnoughDataError where the buyers are too few to be parted."""
+    n, least = len(known.people), max(LEAST_PEOPLE, LEAST_PER_SEGMENT * k)
+    if n >= least:
+        return
+    when = in_words(period)
+    if not n:
+        through = ctx.store.data_through()
+        raise NotEnoughDataError(
+            f"Nobody we know bought anything {when}.",
+            hint="Load orders with `load orders FILE`."
+            if through is None
+            else f"The data run through {date_words(through)}: try a period before that, "
+            "or fewer filters.",
+        )
+    fewer = " or fewer segments" if k and n >= LEAST_PEOPLE else ""
+    raise NotEnoughDataError(
+        f"Only {counted(n, 'person', 'people')} bought {when}; "
+        f"{f'{k} segments need' if k else 'segments need'} {least} or more.",
+        hint=f"Try a longer period{fewer}, or fewer filters.",
+    )
+
+
+def refuse_alike(scaled: Points, k: int) -> None:
+    """Raises NotEnoughDataError where people are of fewer kinds than there are to be segments."""
+    least = max(3, k)
+    if kinds(scaled[:1000]) >= least:
+        return
+    found = kinds(scaled)
+    if found < least:
+        raise NotEnoughDataError(
+            f"All {words(len(scaled), 'count')} people bought alike: they are of "
+            f"{counted(found, 'kind')}, too few to part.",
+            hint="Try a longer period.",
+        )
+
+
+# --- compute -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The people with their segments: portraits in order of value, noise last.
+
+    `choice` says how K-means' number of groups came about, `density` how DBSCAN or HDBSCAN was
+    set; `sample` is on how many people the centres were fitted. `model` tells K-means' groups
+    again (None after quantile scaling), `grid` those of RFM.
+    """
+
+    labels: Labels
+    portraits: tuple[Portrait, ...]
+    tree: Tree
+    choice: Choice | None
+    density: Density | None
+    sample: int
+    model: Model | None
+    grid: rfm.Grid | None
+
+    @property
+    def named(self) -> tuple[Portrait, ...]:
+        """Those that are groups, in order of value: cluster 1, 2, ..."""
+        return tuple(p for p in self.portraits if p.label >= 0)
+
+
+def group(known: Known, k: int | None, method: Method, scaling: Scaling) -> Groups:
+    """Scale, group, name. Raises TooLargeError for DBSCAN and HDBSCAN on too many people."""
+    people, traits = known.people, known.traits
+    table = people[[t.key for t in traits]].to_numpy(dtype=np.float64)
+    scaler = fit_scaler(table, "log" if scaling == "log" else "normal")
+    scaled = scaler.apply(table)
+    refuse_alike(scaled, k or 0)
+    choice, density, model, grid = None, None, None, None
+    sample = len(people)
+    match method:
+        case "kmeans":
+            weights = np.asarray(known.weights, dtype=np.float32)
+            chosen = stable_sample(people["person_id"], FIT_ON)
+            sample = len(chosen)
+            fit_on = scaled[chosen] * weights
+            choice = judge(fit_on, k) if k else choose_k(fit_on)
+            centres = centres_of(fit_on, choice.k)
+            if scaling == "log":
+                model = model_of([t.key for t in traits], scaler, known.weights, centres)
+                places = [i for i, t in enumerate(traits) if t.key in model.traits]
+                labels = model.labels([table[:, i] for i in places])
+            else:
+                labels = assign(scaled * weights, centres)
+        case "rfm":
+            values = [people[key].to_numpy(dtype=np.float64) for key in DENSITY_TRAITS]
+            grid = rfm.fit_grid(*values)
+            labels = rfm.names_of(*grid.scores(*values))
+        case _:
+            density = dense(people, scaled, traits, method)
+            labels = density.labels
+    order = by_value(labels, people["revenue"].to_numpy())
+    labels = renamed(labels, order)
+    found = portraits(people, scaled, labels, traits, outside=OUTSIDE)
+    if grid:
+        found = [called(p, order) for p in found]
+    in_order = tuple(sorted(found, key=lambda p: (p.label < 0, p.label)))
+    model = model.reordered(order) if model else None
+    tree = grow_tree(people, labels, traits)
+    return Groups(labels, in_order, tree, choice, density, sample, model, grid)
+
+
+def called(portrait: Portrait, order: Sequence[int]) -> Portrait:
+    """A portrait under the name of its cells in the RFM grid."""
+    name, description, *_ = rfm.NAMES[order[portrait.label]]
+    return replace(portrait, name=name, description=description)
+
+
+def dense(people: pd.DataFrame, scaled: Points, traits: Sequence[Trait], method: Method) -> Density:
+    """Dense groups over recency, orders and net spend. Raises TooLargeError."""
+    limit, name = (DBSCAN_LIMIT, "DBSCAN") if method == "dbscan" else (HDBSCAN_LIMIT, "HDBSCAN")
+    if len(people) > limit:
+        raise TooLargeError(
+            f"{name} takes up to {words(limit, 'count')} people, "
+            f"and {words(len(people), 'count')} bought.",
+            hint=f"Leave out `by {method}` (K-means takes any number), "
+            "or ask for a shorter period or a filter.",
+        )
+    columns = [i for i, t in enumerate(traits) if t.key in DENSITY_TRAITS]
+    points = scaled[:, columns]
+    return dense_groups(points) if method == "dbscan" else nested_groups(points)
+
+
+def by_value(labels: Labels, revenue: np.ndarray[Any, Any]) -> list[int]:
+    """The groups in order of revenue, then of their first person; noise (-1) is none."""
+    groups, first = np.unique(labels[labels >= 0], return_index=True)
+    totals = [int(revenue[labels == g].sum()) for g in groups]
+    rank = sorted(range(len(groups)), key=lambda i: (-totals[i], first[i]))
+    return [int(groups[i]) for i in rank]
+
+
+def renamed(labels: Labels, order: Sequence[int]) -> Labels:
+    """Labels 0.. in this order of the groups; -1 stays."""
+    places = np.full(int(labels.max(initial=-1)) + 2, -1, dtype=np.int64)
+    places[list(order)] = np.arange(len(order))
+    return places[labels]
