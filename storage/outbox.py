@@ -103,7 +103,15 @@ class Outbox:
 
     def not_sent(self, parcel: Parcel, *, wait_seconds: float = 0.0) -> bool:
         """The call surely did not post: the post is due again after `wait_seconds`."""
-        return self._change(
+        with self.state.transaction() as connection:
+            return self.not_sent_in(connection, parcel, wait_seconds=wait_seconds)
+
+    def not_sent_in(
+        self, connection: sa.Connection, parcel: Parcel, *, wait_seconds: float = 0.0
+    ) -> bool:
+        """As `not_sent`, inside a transaction."""
+        return self._change_in(
+            connection,
             parcel,
             status=DUE,
             lease_until=0,
@@ -151,6 +159,18 @@ class Outbox:
             return None
         return str(row.ts) if row.status == SENT else ""
 
+    def body_of(self, key: str) -> str:
+        """What is to be posted under a key; empty where there is no such post."""
+        chosen = sa.select(posts.c.body).where(posts.c.key == key)
+        with self.state.transaction() as connection:
+            return str(connection.execute(chosen).scalar_one_or_none() or "")
+
+    def redrawn_in(self, connection: sa.Connection, key: str, body: str) -> bool:
+        """Put another body in the place of a post that is due, inside a transaction."""
+        due = (posts.c.key == key) & (posts.c.status == DUE)
+        change = sa.update(posts).where(due).values(body=body, not_before=0)
+        return connection.execute(change).rowcount == 1
+
     def check_now(self, parcel: Parcel) -> None:
         """Look for copies of a post at once: its sender has lost it, and may have sent it."""
         soon = sa.update(posts).where(posts.c.id == parcel.id).values(check_at=NowUs(), checks=0)
@@ -167,14 +187,11 @@ class Outbox:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        pause = sa.case(
-            *(
-                (posts.c.checks == n, NowUs() + microseconds(first_seconds * CHECK_GROWTH**n))
-                for n in range(1, CHECKS)
-            ),
-            (posts.c.checks == 0, NowUs() + microseconds(first_seconds)),
-            else_=0,
+        pauses = (
+            (posts.c.checks == n, NowUs() + microseconds(first_seconds * CHECK_GROWTH ** (n + 1)))
+            for n in range(CHECKS - 1)
         )
+        pause = sa.case(*pauses, else_=0)
         take = (
             sa.update(posts)
             .where(posts.c.id.in_(oldest.scalar_subquery()), due)

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from storage.outbox import Outbox, Parcel
-from storage.state import State, posts
+from storage.state import State, microseconds, posts
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -94,3 +94,45 @@ def test_a_post_that_cannot_be_sent_lets_the_lane_go_on(outbox: Outbox) -> None:
     assert outbox.unfinished() == 1
     assert outbox.purge(older_than_seconds=60) == 0
     assert outbox.purge(older_than_seconds=-1) == 1
+
+
+def test_one_key_is_posted_once(outbox: Outbox) -> None:
+    assert outbox.add(key="a", lane="A", body="{}") is not None
+    assert outbox.add(key="a", lane="A", body="{}") is None
+    assert outbox.unfinished() == 1
+
+
+def test_where_a_message_stands_stays_known_when_its_body_is_gone(outbox: Outbox) -> None:
+    assert outbox.ts_of("a") is None
+    outbox.add(key="a", lane="A", body="{}")
+    assert outbox.ts_of("a") == ""
+    assert outbox.sent(claimed(outbox), ts="5.5")
+    assert outbox.purge(older_than_seconds=-1) == 1
+    assert outbox.ts_of("a") is None  # thirty times -1 s ago is ancient, too
+    outbox.add(key="b", lane="A", body="{}")
+    assert outbox.sent(claimed(outbox), ts="6.6")
+    with outbox.state.transaction() as connection:
+        an_hour = microseconds(3600)
+        connection.execute(sa.update(posts).values(made_at=posts.c.made_at - an_hour))
+    assert outbox.purge(older_than_seconds=600) == 1
+    assert outbox.ts_of("b") == "6.6"
+
+
+def test_only_posts_that_others_claimed_too_are_checked_ever_more_seldom(
+    outbox: Outbox, state: State
+) -> None:
+    outbox.add(key="a", lane="A", body="{}")
+    outbox.add(key="b", lane="B", body="{}")
+    assert outbox.sent(claimed(outbox), ts="1.1", check_seconds=60)
+    frozen = claimed(outbox)
+    let_time_pass(state)
+    assert outbox.sent(claimed(outbox), ts="2.2", check_seconds=60)
+    assert outbox.to_check(60) == []
+    for n in range(6):
+        with state.transaction() as connection:
+            connection.execute(sa.update(posts).where(posts.c.check_at > 0).values(check_at=1))
+        assert [p.key for p in outbox.to_check(60)] == ["b"], n
+    with state.transaction() as connection:
+        assert connection.execute(sa.select(sa.func.max(posts.c.check_at))).scalar() == 0
+    outbox.check_now(frozen)
+    assert [p.key for p in outbox.to_check(60)] == ["b"]

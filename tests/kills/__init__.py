@@ -1,0 +1,1 @@
+"""Schedules under kill -9: `python -m tests.kills`."""
