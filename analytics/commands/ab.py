@@ -71,6 +71,7 @@ from analytics.trials import (
     on_snapshot,
     read_trial,
     require,
+    roles_of,
     said_name,
     sighting_of,
     sightings,
@@ -145,7 +146,7 @@ class Ab(Command):
         if self.by:
             return segments(trial, main, self.by, ctx)
         if self.view == "days":
-            return day_by_day(trial, main, ctx)
+            return day_by_day(trial, main, spans, ctx)
         return summary(trial, main, spans, ctx)
 
 
@@ -948,7 +949,7 @@ def segment_forest(
     return [Chart(heading, "interval", labels, series, "change", y_label="Lift")]
 
 
-def day_by_day(trial: Trial, main: Outcome, ctx: Context) -> Result:
+def day_by_day(trial: Trial, main: Outcome, spans: Spans, ctx: Context) -> Result:
     """People and the main metric by day of first exposure, and the lift as it came together."""
     notes = health_notes(trial)
     days = [trial.start + n * DAY for n in range(trial.days)]
@@ -965,7 +966,8 @@ def day_by_day(trial: Trial, main: Outcome, ctx: Context) -> Result:
         more: tuple[str, ...] = (f"ab {said_name(trial.name)}",)
         parts: tuple[Part, ...] = (*notes, table)
         return Result(title(trial, " by day"), text, parts, more, mark=str(trial.until))
-    found = moments_by(trial, [main], ctx)[main]
+    # what the verdict reads, so that both come from one snapshot
+    found = moments_by(trial, list(roles_of(trial, main, spans, ctx.catalog)), ctx)[main]
     running = {v: Moments(0) for v in trial.variants}
     cells: list[tuple[Value, ...]] = []
     lifts: dict[str, list[Number]] = {t: [] for t in trial.treatments}
