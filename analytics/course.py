@@ -19,18 +19,16 @@ import sqlalchemy as sa
 from analytics.catalog import ENTITY, Dimension, Measure, Metric
 from analytics.command import Context
 from analytics.entities import (
-    CART_EVENT,
     ONE,
-    ONE_DAY,
-    ORDER_EVENTS,
-    PAGE_EVENTS,
     ZERO,
     CannotAnswerError,
     adds_up,
     cut_visits,
     flag,
+    grouped_visits,
     order_rows,
     rows_of,
+    seen_events,
     sliced,
     slices_of,
 )
@@ -76,12 +74,11 @@ from analytics.scope import (
     day_number,
     day_of,
     days_before,
-    instant,
     scope_of,
 )
 from analytics.words import date_words, listed
 from storage.schema import EPOCH, events, orders
-from storage.sql import Sql, epoch_s, icount, idiv, isum
+from storage.sql import Sql, icount, idiv, isum
 
 #: How many days or weeks are read, the ones told included: what the band takes.
 BLOCKS = {1: 26 * WEEK, WEEK: 52}
@@ -97,7 +94,7 @@ MOST_DIMENSIONS = 3
 
 #: The entities that are made of one reading of the orders, and of one of the events.
 ORDER_SIDE = ("orders", "buyers")
-VISIT_SIDE = ("sessions", "events", "active_days")
+VISIT_SIDE = ("sessions", "active_days")
 
 #: The tables that the gate looks at.
 GATED = ("orders", "events", "ratings")
@@ -275,6 +272,13 @@ class Grid:
     def days(self) -> tuple[dt.date, ...]:
         """The blocks' first days."""
         return tuple(day_of(self.first + i * self.period.days) for i in range(self.blocks))
+
+    @property
+    def judged(self) -> Scope:
+        """The days that the gate goes by."""
+        start = days_before(self.period.start, HISTORY_DAYS)
+        read = between(max(start, self.scope.windows[0].start), self.period.end)
+        return replace(self.scope, windows=(Window.of("judged", read, self.scope.zone),))
 
     @property
     def compared(self) -> Scope:
@@ -469,137 +473,82 @@ def buyers_by_block(grid: Grid, rows: sa.FromClause, *, whole: bool) -> sa.FromC
 
 
 def visit_branches(grid: Grid, asked: Asked) -> list[Branch]:
-    """Visits, active days, and events per block; events per hour: one reading of the events."""
-    counted = asked.get("events", ())
-    cells = kept(visits_by_hour(grid.scope, counted), "visits_by_hour")
-    first: Sql = sa.literal_column(str(grid.first * HOURS))
-    end: Sql = sa.literal_column(str((grid.first + grid.blocks * grid.period.days) * HOURS))
-    inside = (cells.c.hour >= first, cells.c.hour < end)
-    parts = [Branch("hours events", cells, cells.c.hour, (isum(cells.c.events),), where=inside)]
+    """Visits and active days per block, of one reading of the events; and events per hour, over
+    the weeks that the gate goes by.
+    """
+    visits = kept(visits_of(grid.scope), "visits")
+    parts = [hours_branch(grid)]
     if asked.get("sessions"):
-        visits = visits_by_block(grid, cells)
-        values = tuple(aggregate(m, visits) for m in asked["sessions"])
-        parts.append(Branch("sessions", visits, visits.c.block, values))
+        day = grid.scope.local_day(visits.c["at"])
+        rows = (
+            sa.select(*visits.c, grid.block(day).label("block"))
+            .where(grid.scope.within(visits.c["at"]))
+            .subquery("visits_read")
+        )
+        values = tuple(aggregate(m, rows) for m in asked["sessions"])
+        parts.append(Branch("sessions", rows, rows.c.block, values))
     if asked.get("active_days"):
-        active = active_by_block(grid, cells, inside)
+        active = active_by_block(grid, visits)
         values = tuple(aggregate(m, active) for m in asked["active_days"])
         parts.append(Branch("active_days", active, active.c.block, values))
-    if counted:
-        day = idiv(cells.c.hour, sa.literal_column(str(HOURS)))
-        rows = sa.select(*cells.c, grid.block(day).label("block")).where(*inside).subquery("events")
-        values = tuple(
-            sa.func.count(sa.distinct(sa.case((rows.c[f"e{i}"] > ZERO, rows.c.person_id))))
-            if m.aggregate == "distinct"
-            else isum(rows.c[f"e{i}"])
-            for i, m in enumerate(counted)
-        )
-        parts.append(Branch("events", rows, rows.c.block, values))
     return parts
 
 
-def visits_by_hour(scope: Scope, counted: Sequence[Measure]) -> sa.Select[*tuple[Any, ...]]:
-    """One row per visit and local hour, as `entities.session_rows` cuts visits.
-
-    `counted` are measures of events: each hour of a visit has its own sum, `e0, e1, ...`. A
-    distinct count of anything but people does not add up: CannotAnswerError.
-    """
-    if any(m.aggregate == "distinct" and m.column != "person_id" for m in counted):
-        raise CannotAnswerError(ENTITY["events"], ("distinct values by day",))
-    main, conditions, _ = sliced(scope, "sessions", events, events.c.person_id, {"events": events})
-    more = ("event_id", "name", "item_id", "order_id", "properties") if counted else ()
-    seen = (
-        sa.select(
-            events.c.person_id,
-            events.c.session_id,
-            events.c["at"],
-            scope.local_hour(events.c["at"]).label("hour"),
-            flag(sa.or_(events.c.name.in_(PAGE_EVENTS), events.c.name.like("view%"))).label("page"),
-            flag(events.c.name == CART_EVENT).label("cart"),
-            flag(sa.or_(events.c.order_id.is_not(None), events.c.name.in_(ORDER_EVENTS))).label(
-                "buys"
-            ),
-            *(events.c[n] for n in more),
-        )
+def hours_branch(grid: Grid) -> Branch:
+    """Events per local hour."""
+    scope = grid.judged
+    main, conditions, _ = sliced(scope, "events", events, events.c.person_id, {"events": events})
+    rows = (
+        sa.select(scope.local_hour(events.c["at"]).label("hour"))
         .select_from(main)
-        .where(
-            events.c["at"] >= instant(scope.since - ONE_DAY),
-            events.c["at"] < instant(scope.until + ONE_DAY),
-            *conditions,
-        )
+        .where(scope.within(events.c["at"]), *conditions)
+        .subquery("events_by_hour")
     )
+    return Branch("hours events", rows, rows.c.hour, (icount(),))
+
+
+def visits_of(scope: Scope) -> sa.Select[*tuple[Any, ...]]:
+    """The entity `sessions` as `entities.session_rows` has it, with the last event of each, also of
+    the day before and after.
+    """
+    main, conditions, _ = sliced(scope, "sessions", events, events.c.person_id, {"events": events})
+    seen = seen_events(scope, main, conditions)
     named = seen.where(events.c.session_id.is_not(None)).subquery("named")
-    cut, visit = cut_visits(seen.where(events.c.session_id.is_(None)).subquery("nameless"))
-    return (
-        sa.union_all(
-            hours_of(named, named.c.session_id, ONE, counted), hours_of(cut, visit, ZERO, counted)
-        )
-        .subquery("hours_of_visits")
-        .select()
-    )
+    nameless = seen.where(events.c.session_id.is_(None)).subquery("nameless")
+    parts = []
+    for rows, key in ((named, named.c.session_id), cut_visits(nameless)):
+        visit = grouped_visits(rows, key)
+        parts.append(visit.add_columns(sa.func.max(rows.c["at"]).label("last_at")))
+    return sa.union_all(*parts).subquery("all_visits").select()
 
 
-def hours_of(
-    seen: sa.FromClause, key: Sql, is_named: Sql, counted: Sequence[Measure]
-) -> sa.Select[*tuple[Any, ...]]:
-    """Visits under their key, by hour."""
-    sums = [
-        icount_where(m, seen) if m.aggregate == "distinct" else aggregate(m, seen) for m in counted
-    ]
-    return sa.select(
-        seen.c.person_id,
-        is_named.label("is_named"),
-        sa.cast(key, sa.Text).label("visit"),
-        seen.c.hour,
-        sa.func.min(seen.c["at"]).label("first_at"),
-        sa.func.max(seen.c["at"]).label("last_at"),
-        icount().label("events"),
-        isum(seen.c.page).label("pages"),
-        sa.func.max(seen.c.cart).label("carted"),
-        sa.func.max(seen.c.buys).label("ordered"),
-        *(s.label(f"e{i}") for i, s in enumerate(sums)),
-    ).group_by(seen.c.person_id, key, seen.c.hour)
+def active_by_block(grid: Grid, visits: sa.FromClause) -> sa.FromClause:
+    """The entity `active_days` with the block of each day.
 
-
-def icount_where(measure: Measure, rows: sa.FromClause) -> Sql:
-    """How many rows a measure looks at."""
-    return aggregate(replace(measure, aggregate="count", column=""), rows)
-
-
-def visits_by_block(grid: Grid, cells: sa.FromClause) -> sa.FromClause:
-    """The entity `sessions` with the block of each visit's first event."""
-    first, last = sa.func.min(cells.c.first_at), sa.func.max(cells.c.last_at)
-    carted, ordered = sa.func.max(cells.c.carted), sa.func.max(cells.c.ordered)
-    count = isum(cells.c.events)
-    visits = (
-        sa.select(
-            cells.c.person_id,
-            first.label("at"),
-            sa.case((count > ONE, epoch_s(last) - epoch_s(first))).label("seconds"),
-            count.label("events"),
-            isum(cells.c.pages).label("pages"),
-            carted.label("carted"),
-            ordered.label("ordered"),
-            flag(carted == ONE, ordered == ZERO).label("abandoned"),
-        )
-        .group_by(cells.c.person_id, cells.c.is_named, cells.c.visit)
-        .subquery("visits")
-    )
-    day = grid.scope.local_day(visits.c["at"])
-    return (
-        sa.select(*visits.c, grid.block(day).label("block"))
-        .where(grid.scope.within(visits.c["at"]))
-        .subquery("visits_read")
-    )
-
-
-def active_by_block(grid: Grid, cells: sa.FromClause, inside: Sequence[Sql]) -> sa.FromClause:
-    """The entity `active_days` with the block of each day."""
+    A visit is of the days of its first and last event; where there are days between them, its
+    person's events tell which.
+    """
     scope = grid.scope
     main, conditions, _ = sliced(scope, "orders", orders, orders.c.person_id, {"orders": orders})
-    visited = sa.select(
-        cells.c.person_id, idiv(cells.c.hour, sa.literal_column(str(HOURS))).label("day")
-    ).where(*inside)
-    bought = (
+    each = sa.select(
+        visits.c.person_id,
+        visits.c["at"],
+        visits.c.last_at,
+        scope.local_day(visits.c["at"]).label("first_day"),
+        scope.local_day(visits.c.last_at).label("last_day"),
+    ).subquery("days_of_visits")
+    long = each.c.last_day > each.c.first_day + ONE
+    between_ = sa.and_(
+        events.c.person_id == each.c.person_id,
+        events.c["at"] >= each.c["at"],
+        events.c["at"] <= each.c.last_at,
+    )
+    days = sa.union(
+        sa.select(each.c.person_id, each.c.first_day.label("day")),
+        sa.select(each.c.person_id, each.c.last_day).where(each.c.last_day > each.c.first_day),
+        sa.select(events.c.person_id, scope.local_day(events.c["at"]).label("day"))
+        .select_from(each.join(events, between_))
+        .where(long),
         sa.select(orders.c.person_id, scope.local_day(orders.c.ordered_at).label("day"))
         .select_from(main)
         .where(
@@ -607,10 +556,15 @@ def active_by_block(grid: Grid, cells: sa.FromClause, inside: Sequence[Sql]) -> 
             orders.c.kind == "sale",
             orders.c.person_id.is_not(None),
             *conditions,
-        )
+        ),
+    ).subquery("person_days")
+    first: Sql = sa.literal_column(str(grid.first))
+    end: Sql = sa.literal_column(str(grid.first + grid.blocks * grid.period.days))
+    return (
+        sa.select(*days.c, grid.block(days.c.day).label("block"))
+        .where(days.c.day >= first, days.c.day < end)
+        .subquery("active_read")
     )
-    days = sa.union(visited, bought).subquery("person_days")
-    return sa.select(*days.c, grid.block(days.c.day).label("block")).subquery("active_read")
 
 
 def recent_branch(grid: Grid, source: Source) -> Branch:

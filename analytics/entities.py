@@ -17,7 +17,7 @@ What the filters and slices mean:
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -292,7 +292,20 @@ def session_rows(scope: Scope) -> Rows:
     main, conditions, slices = sliced(
         scope, "sessions", events, events.c.person_id, {"events": events}
     )
-    seen = (
+    seen = seen_events(scope, main, conditions, slices)
+    named = seen.where(events.c.session_id.is_not(None)).subquery("named")
+    nameless = seen.where(events.c.session_id.is_(None)).subquery("nameless")
+    visits = sa.union_all(
+        grouped_visits(named, named.c.session_id), grouped_visits(*cut_visits(nameless))
+    ).subquery("visits")
+    return sa.select(*visits.c).where(scope.within(visits.c["at"]))
+
+
+def seen_events(
+    scope: Scope, main: sa.FromClause, conditions: Sequence[Sql], slices: Sequence[Sql] = ()
+) -> Rows:
+    """Events as visits need them, of the windows and a day on either side."""
+    return (
         sa.select(
             events.c.person_id,
             events.c.session_id,
@@ -311,12 +324,6 @@ def session_rows(scope: Scope) -> Rows:
             *conditions,
         )
     )
-    named = seen.where(events.c.session_id.is_not(None)).subquery("named")
-    nameless = seen.where(events.c.session_id.is_(None)).subquery("nameless")
-    visits = sa.union_all(
-        grouped_visits(named, named.c.session_id), grouped_visits(*cut_visits(nameless))
-    ).subquery("visits")
-    return sa.select(*visits.c).where(scope.within(visits.c["at"]))
 
 
 def cut_visits(seen: sa.FromClause) -> tuple[sa.FromClause, Sql]:
