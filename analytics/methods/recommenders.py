@@ -8,14 +8,16 @@ their row times a table of weights from item to item:
 * bm25: the same after people with many items, and items with many people, are weighed down
   (Robertson and Zaragoza 2009, "The probabilistic relevance framework");
 * ease: the linear model whose weights best rebuild the table without an item telling itself
-  (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"); it takes items cubed.
+  (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"); it takes items cubed;
+* content: how alike two items' words are (see contents);
+* hybrid: ease, or bm25 where it does not fit, and a little of content;
+* embedding: a vector per item, and a person's score is a dot product (see embeddings).
 
 Everything is the same for the same input. Callers run this under one thread.
 """
 
 import functools
 import hashlib
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
@@ -26,12 +28,21 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-Kind = Literal["popularity", "cosine", "bm25", "ease"]
-Ints = NDArray[np.int64]
+from analytics.methods.compiled import Codes, Ints, Singles, nearest
+from analytics.methods.contents import words_of
+from analytics.methods.embeddings import Embeddings, trained
 
-KINDS: tuple[Kind, ...] = ("popularity", "cosine", "bm25", "ease")
+Kind = Literal["popularity", "cosine", "bm25", "ease", "content", "hybrid", "embedding"]
+
+KINDS: tuple[Kind, ...] = (
+    "popularity", "cosine", "bm25", "ease", "content", "hybrid", "embedding",
+)  # fmt: skip
 #: Items beyond which EASE does not fit, and item tables are made in blocks.
 MOST_ITEMS = 8_000
+#: Pairs beyond which embeddings are not trained while one waits.
+MOST_TRAINED = 2_000_000
+#: How much of content stands beside a hybrid's purchases.
+BY_WORDS = 0.2
 #: How far EASE's weights are held back; from 200 to 800 is much the same on shops and films.
 HELD_BACK = 300.0
 NEIGHBOURS = 50
@@ -41,6 +52,7 @@ SHRINK = 10.0
 LEAST_LIFT = 1.2
 #: BM25's usual constants.
 SATURATION, BY_LENGTH = 1.2, 0.75
+Texts = Sequence[str]
 #: Recommended at once; quality is measured on so many.
 SHOWN = 10
 #: People on whom recommenders are compared: half choose, half judge.
@@ -64,14 +76,16 @@ class Log:
     @classmethod
     def of(cls, person: pd.Series, item: pd.Series, day: pd.Series) -> "Log":
         """From columns of equal length; the first day of each pair counts."""
-        who, people = pd.factorize(person.to_numpy(dtype=object), sort=True)
-        what, items = pd.factorize(item.to_numpy(dtype=object), sort=True)
+        who, people = pd.factorize(person, sort=True)
+        what, items = pd.factorize(item, sort=True)
         days = day.to_numpy(dtype=np.int64)
-        order = np.lexsort((days, what, who))
-        who, what, days = who[order], what[order], days[order]
-        first = np.ones(len(who), dtype=bool)
-        first[1:] = (np.diff(who) != 0) | (np.diff(what) != 0)
-        return cls(people, items, who[first], what[first], days[first])
+        pair = who.astype(np.int64) * max(len(items), 1) + what
+        order = np.argsort(pair, kind="stable")
+        pair, days = pair[order], days[order]
+        begins = np.flatnonzero(np.diff(pair, prepend=-1))
+        who, what = np.divmod(pair[begins], max(len(items), 1))
+        first = np.minimum.reduceat(days, begins) if len(begins) else days
+        return cls(np.array(people, dtype=object), np.array(items, dtype=object), who, what, first)
 
     @functools.cached_property
     def digest(self) -> bytes:
@@ -97,36 +111,45 @@ class Log:
 
     def table(self, kept: NDArray[np.bool_] | None = None) -> sp.csr_matrix:
         """People x items, 1 where bought; of the pairs that are kept."""
-        kept = np.ones(len(self), dtype=bool) if kept is None else kept
-        ones = np.ones(int(kept.sum()), dtype=np.float32)
+        person, item = (
+            (self.person, self.item) if kept is None else (self.person[kept], self.item[kept])
+        )
+        starts = np.searchsorted(person, np.arange(len(self.people) + 1))
         shape = (len(self.people), len(self.items))
-        return sp.csr_matrix((ones, (self.person[kept], self.item[kept])), shape)
+        return sp.csr_matrix((np.ones(len(item), dtype=np.float32), item, starts), shape)
 
     def in_play(self, least: int) -> "Log":
         """Only items with so many buyers or more, and people with such an item."""
         buyers = np.bincount(self.item, minlength=len(self.items))
-        kept = buyers[self.item] >= least
-        return Log.of(
-            pd.Series(self.people[self.person[kept]], dtype=object),
-            pd.Series(self.items[self.item[kept]], dtype=object),
-            pd.Series(self.day[kept]),
-        )
+        return self.only(buyers[self.item] >= least)
+
+    def only(self, kept: NDArray[np.bool_]) -> "Log":
+        """Only these pairs, and the people and items in them."""
+        people, person = np.unique(self.person[kept], return_inverse=True)
+        items, item = np.unique(self.item[kept], return_inverse=True)
+        return Log(self.people[people], self.items[items], person, item, self.day[kept])
 
 
 @dataclass(frozen=True, eq=False)
 class Recommender:
-    """A fitted recommender: `weights` (items x items, sparse or dense), or `popular` scores."""
+    """A fitted recommender: `weights` (items x items, sparse or dense), `embeddings`, or `popular`
+    scores. What is `barred` is never shown.
+    """
 
     kind: Kind
-    popular: NDArray[np.float32]
+    popular: Singles
     weights: Any = None
+    embeddings: Embeddings | None = None
+    barred: NDArray[np.bool_] | None = None
 
-    def scores(self, bought: sp.csr_matrix) -> NDArray[np.float32]:
+    def scores(self, bought: sp.csr_matrix) -> Singles:
         """Of each item for each row of what was bought."""
+        if self.embeddings is not None:
+            return self.embeddings.scores(bought)
         if self.weights is None:
             return np.tile(self.popular, (bought.shape[0], 1))
         if sp.issparse(self.weights):
-            found: NDArray[np.float32] = (bought @ self.weights).toarray()
+            found: Singles = (bought @ self.weights).toarray()
             return found
         return np.asarray(bought.toarray() @ self.weights, dtype=np.float32)
 
@@ -143,6 +166,8 @@ class Recommender:
             rows = bought[start : start + ROWS]
             scores = self.scores(rows)
             scores[rows.nonzero()] = -np.inf
+            if self.barred is not None:
+                scores[:, self.barred] = -np.inf
             for i, row in enumerate(scores):
                 likely = np.flatnonzero(row >= nth_largest(row, n))
                 likely = likely[np.isfinite(row[likely]) & (row[likely] > 0)]
@@ -151,15 +176,15 @@ class Recommender:
         return found
 
 
-def nth_largest(row: NDArray[np.float32], n: int) -> float:
+def nth_largest(row: Singles, n: int) -> float:
     """The `n`th largest value of a row, its least where it is shorter."""
     if len(row) <= n:
         return float(row.min())
     return float(np.partition(row, len(row) - n)[len(row) - n])
 
 
-def fit(kind: Kind, bought: sp.csr_matrix) -> Recommender:
-    """A recommender of a kind; EASE takes MOST_ITEMS at most."""
+def fit(kind: Kind, bought: sp.csr_matrix, texts: Texts = ()) -> Recommender:
+    """A recommender of a kind; `possible` says which there are for a table and items' texts."""
     popular = np.asarray(bought.sum(axis=0), dtype=np.float32).ravel()
     match kind:
         case "popularity":
@@ -170,38 +195,76 @@ def fit(kind: Kind, bought: sp.csr_matrix) -> Recommender:
             return Recommender(kind, popular, neighbours(weighed_down(bought), shrink=0.0))
         case "ease":
             return Recommender(kind, popular, ease(bought))
+        case "content":
+            return Recommender(kind, popular, by_words(texts))
+        case "hybrid":
+            return Recommender(kind, popular, mixed(bought, texts))
+        case "embedding":
+            return Recommender(kind, popular, embeddings=trained(bought))
         case _:
             assert_never(kind)
 
 
-def possible(items: int) -> tuple[Kind, ...]:
-    """The kinds that so many items allow."""
-    return tuple(k for k in KINDS if k != "ease" or items <= MOST_ITEMS)
+def possible(items: int, pairs: int = 0, texts: Texts = ()) -> tuple[Kind, ...]:
+    """The kinds that so many items and pairs allow; those by words where items have texts."""
+    out: set[Kind] = set()
+    if items > MOST_ITEMS:
+        out |= {"ease"}
+    if pairs > MOST_TRAINED:
+        out |= {"embedding"}
+    if not any(texts):
+        out |= {"content", "hybrid"}
+    return tuple(k for k in KINDS if k not in out)
 
 
 def neighbours(table: sp.csr_matrix, k: int = NEIGHBOURS, shrink: float = SHRINK) -> sp.csr_matrix:
     """Items x items: the cosine of each item and the `k` most like it; the rest is 0.
 
-    Items that are as like as the `k`th are kept too.
+    Of equally like items those of lower columns stand first.
     """
     squares = table.multiply(table).sum(axis=0)
     norms = np.sqrt(np.asarray(squares, dtype=np.float64).ravel()) + 1e-9
-    by_item = table.T.tocsr()
-    parts = []
-    for start in range(0, table.shape[1], ROWS):
-        together = (by_item[start : start + ROWS] @ table).tocsr()
-        together.sort_indices()
-        own = start + np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
-        alike = together.data / (norms[own] * norms[together.indices] + shrink)
-        alike[own == together.indices] = 0
-        for first, end in itertools.pairwise(together.indptr):
-            row = alike[first:end]
-            if len(row) > k:
-                row[row < np.partition(row, len(row) - k)[len(row) - k]] = 0
-        together.data = alike.astype(np.float32)
-        together.eliminate_zeros()
-        parts.append(together)
-    return sp.vstack(parts).tocsr()
+    found, alike = nearest(*cells(table.T.tocsr()), *cells(table), norms, shrink, k)
+    n = len(norms)
+    starts = np.concatenate(([0], np.cumsum((found >= 0).sum(axis=1))))
+    weights = sp.csr_matrix((alike[found >= 0], found[found >= 0], starts), (n, n))
+    weights.sort_indices()
+    return weights
+
+
+def cells(table: sp.csr_matrix) -> tuple[Ints, Codes, Singles]:
+    """Where each row begins, the columns, and the values."""
+    table.sort_indices()
+    return (
+        table.indptr.astype(np.int64),
+        table.indices.astype(np.int32),
+        table.data.astype(np.float32),
+    )
+
+
+def by_words(texts: Texts) -> sp.csr_matrix:
+    """Items x items: how alike their words are, of the NEIGHBOURS most like each."""
+    return neighbours(words_of(texts).T.tocsr(), shrink=0.0)
+
+
+def mixed(bought: sp.csr_matrix, texts: Texts) -> Any:
+    """Weights by purchases, and BY_WORDS as much (by their norms) of weights by words."""
+    words = by_words(texts)
+    if bought.shape[1] > MOST_ITEMS:
+        weights: Any = neighbours(weighed_down(bought), shrink=0.0)
+        size = float(np.sqrt(weights.multiply(weights).sum()))
+    else:
+        weights = ease(bought)
+        size = float(np.linalg.norm(weights))
+    length = float(np.sqrt(words.multiply(words).sum()))
+    if not length:
+        return weights
+    words = words * np.float32(BY_WORDS * size / length)
+    if sp.issparse(weights):
+        return (weights + words).tocsr()
+    cells_of = words.tocoo()
+    weights[cells_of.row, cells_of.col] += cells_of.data
+    return weights
 
 
 def weighed_down(table: sp.csr_matrix) -> sp.csr_matrix:
@@ -306,11 +369,13 @@ class TooFewError(Exception):
 
 
 @functools.lru_cache(maxsize=2)
-def studied(log: Log, cut: int, least: int, kinds: tuple[Kind, ...]) -> Study:
+def studied(
+    log: Log, cut: int, least: int, kinds: tuple[Kind, ...], texts: tuple[str, ...] = ()
+) -> Study:
     """Fit on what was bought before the day `cut`, compare on what came after, refit on all.
 
     People are judged by items that were new to them. Fewer than `least` on either half raise
-    TooFewError. Studies of one log are made once.
+    TooFewError. `texts` are the items'. Studies of one log are made once.
     """
     early = log.day < cut
     before, after = log.table(early), log.table(~early)
@@ -322,12 +387,12 @@ def studied(log: Log, cut: int, least: int, kinds: tuple[Kind, ...]) -> Study:
         raise TooFewError
     qualities, choosing = {}, {}
     for kind in kinds:
-        shown = fit(kind, before).best(before[judged])
+        shown = fit(kind, before, texts).best(before[judged])
         choosing[kind] = quality(shown[chooses], after[judged[chooses]])
         qualities[kind] = quality(shown[~chooses], after[judged[~chooses]])
     taken = max(kinds, key=lambda k: choosing[k].ndcg)
     bought = log.table()
-    return Study(log, bought, qualities, taken, fit(taken, bought))
+    return Study(log, bought, qualities, taken, fit(taken, bought, texts))
 
 
 # --- reasons -------------------------------------------------------------------------------------
@@ -347,12 +412,15 @@ class Reason:
 
 def reason(study: Study, row: sp.csr_matrix, shown: int) -> Reason | None:
     """Why `shown` is recommended to one row; None where it is for all alike."""
-    weights = study.model.weights
-    if weights is None or not row.nnz:
+    weights, embeddings = study.model.weights, study.model.embeddings
+    if (weights is None and embeddings is None) or not row.nnz:
         return None
-    own = np.sort(row.indices)
-    column = weights[own, shown]
-    adds = np.asarray(column.toarray() if sp.issparse(column) else column).ravel()
+    own = np.sort(row.indices).astype(np.int64)
+    if embeddings is not None:
+        adds = embeddings.shares(own, shown)
+    else:
+        column = weights[own, shown]
+        adds = np.asarray(column.toarray() if sp.issparse(column) else column).ravel()
     if adds.max() <= 0:
         return None
     source = int(own[int(adds.argmax())])

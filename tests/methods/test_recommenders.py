@@ -1,5 +1,6 @@
 """Recommenders: published data, small tables by hand, and that nothing bought is shown."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from analytics.methods.recommenders import (
     Log,
     TooFewError,
     alike,
+    by_words,
     ease,
     fit,
     neighbours,
@@ -39,8 +41,8 @@ def single():
 def films():
     """MovieLens small: each person's last five films held out; films with five people or more.
 
-    (before, after, columns of `before` among those of `after`); what was held out of other films
-    counts as missed.
+    (before, after, columns of `before` among those of `after`, their titles and genres); what was
+    held out of other films counts as missed.
     """
     ratings = pd.read_csv(shared("movielens_small_2016/ratings.csv.gz"))
     ratings = ratings.sort_values(["userId", "timestamp", "movieId"], kind="stable")
@@ -48,11 +50,13 @@ def films():
     log = Log.of(ratings["userId"].astype(str), ratings["movieId"].astype(str), last.astype(int))
     before, after = log.table(log.day == 0), log.table(log.day == 1)
     kept = np.flatnonzero(np.asarray(before.sum(axis=0)).ravel() >= 5)
-    return before[:, kept], after, kept
+    films = pd.read_csv(shared("movielens_small_2016/movies.csv.gz")).set_index("movieId")
+    texts = (films["title"] + " " + films["genres"]).loc[log.items[kept].astype(int)]
+    return before[:, kept], after, kept, tuple(texts)
 
 
 def ndcg(shown, films):
-    _, after, kept = films
+    _, after, kept, _ = films
     return quality(np.where(shown >= 0, kept[shown], -1), after).ndcg
 
 
@@ -60,13 +64,15 @@ def ndcg(shown, films):
 def film_scores(films):
     """NDCG@10 of each recommender."""
     with one_thread():
-        return {kind: ndcg(fit(kind, films[0]).best(films[0]), films) for kind in KINDS}
+        return {kind: ndcg(fit(kind, films[0], films[3]).best(films[0]), films) for kind in KINDS}
 
 
 def test_films_are_recommended_better_than_by_popularity(film_scores) -> None:
     assert film_scores["ease"] >= 1.6 * film_scores["popularity"]
     assert film_scores["ease"] > film_scores["bm25"] > film_scores["popularity"]
     assert film_scores["cosine"] > 1.5 * film_scores["popularity"]
+    assert film_scores["embedding"] > 1.9 * film_scores["popularity"]
+    assert film_scores["hybrid"] > 0.98 * film_scores["ease"]
 
 
 def test_ease_is_within_two_per_cent_of_implicit_als(films, film_scores) -> None:
@@ -140,10 +146,9 @@ def test_a_table_that_cannot_be_inverted_is_a_mistake_of_the_caller() -> None:
 
 def test_ease_mirrors_every_block(monkeypatch) -> None:
     table = sp.random(60, 23, 0.3, format="csr", random_state=1, dtype=np.float32)
-    whole, near = ease(table, 2.0), neighbours(table, 4).toarray()
+    whole = ease(table, 2.0)
     monkeypatch.setattr(recommenders, "ROWS", 5)
     assert ease(table, 2.0) == pytest.approx(whole, abs=1e-6)
-    assert neighbours(table, 4).toarray() == pytest.approx(near, abs=1e-6)
 
 
 def test_bm25_weighs_long_baskets_and_common_items_down() -> None:
@@ -157,8 +162,9 @@ def test_bm25_weighs_long_baskets_and_common_items_down() -> None:
 def test_nothing_bought_is_shown_and_nothing_twice(kind) -> None:
     bought = sp.random(200, 40, 0.15, format="csr", random_state=3, dtype=np.float32)
     bought.data[:] = 1
-    shown = fit(kind, bought).best(bought, 6)
-    assert (shown == fit(kind, bought).best(bought, 6)).all()
+    texts = [f"thing {n % 7} red{n % 3}" for n in range(40)]
+    shown = fit(kind, bought, texts).best(bought, 6)
+    assert (shown == fit(kind, bought, texts).best(bought, 6)).all()
     for row, items in zip(bought, shown, strict=True):
         real = items[items >= 0]
         assert not set(real) & set(row.indices)
@@ -183,6 +189,9 @@ def test_quality_by_hand() -> None:
     assert quality(shown, later, items=6).coverage == 0.5
 
 
+BOUGHT = possible(25)
+
+
 def two_worlds(n=240, seed=0):
     """People of two tastes, who go on buying of the same; one bestseller that all buy."""
     rng = np.random.default_rng(seed)
@@ -196,16 +205,16 @@ def two_worlds(n=240, seed=0):
 
 
 def test_the_best_is_chosen_on_one_half_and_judged_on_the_other() -> None:
-    study = studied(two_worlds(), 5, 20, KINDS)
+    study = studied(two_worlds(), 5, 20, BOUGHT)
     assert study.taken != "popularity"
     assert study.qualities[study.taken].ndcg > 1.5 * study.qualities["popularity"].ndcg
     assert study.qualities["popularity"].people < 240
     assert study.bought.nnz == len(study.log)
-    assert studied(two_worlds(), 5, 20, KINDS) is study  # of one content: made once
+    assert studied(two_worlds(), 5, 20, BOUGHT) is study  # of one content: made once
     with pytest.raises(TooFewError):
-        studied(two_worlds(), 5, 200, KINDS)
+        studied(two_worlds(), 5, 200, BOUGHT)
     with pytest.raises(TooFewError):
-        studied(two_worlds(), 99, 1, KINDS)
+        studied(two_worlds(), 99, 1, BOUGHT)
 
 
 def test_a_reason_is_a_bought_item_of_the_same_taste() -> None:
@@ -237,5 +246,43 @@ def test_items_alike_and_items_shown_most() -> None:
 
 
 def test_what_does_not_fit_is_no_candidate() -> None:
-    assert possible(100) == KINDS
+    assert possible(100, texts=["a mug"]) == KINDS
+    assert set(KINDS) - set(possible(100)) == {"content", "hybrid"}
     assert "ease" not in possible(recommenders.MOST_ITEMS + 1)
+    assert "embedding" not in possible(100, recommenders.MOST_TRAINED + 1)
+
+
+def test_the_nearest_are_those_of_the_whole_table() -> None:
+    table = sp.random(90, 31, 0.2, format="csr", random_state=2, dtype=np.float32)
+    norms = np.sqrt((table.toarray() ** 2).sum(axis=0)) + 1e-9
+    whole = (table.T @ table).toarray() / (np.outer(norms, norms) + 10)
+    np.fill_diagonal(whole, 0)
+    found = neighbours(table, 6).toarray()
+    for row, near in zip(whole, found, strict=True):
+        assert np.sort(near[near > 0]) == pytest.approx(np.sort(row)[-6:], rel=1e-5)
+        assert near[near > 0] == pytest.approx(row[near > 0], rel=1e-5)
+    ties = neighbours(sp.csr_matrix(np.ones((3, 5), dtype="f4")), 2, 0.0).toarray()
+    assert ties[4].nonzero()[0].tolist() == [0, 1]  # all alike: the first
+
+
+def test_a_hybrid_is_ease_and_a_little_of_words() -> None:
+    texts = ["red mug", "red mug", "blue bag", "blue bag"]
+    both = fit("hybrid", TABLE, texts).weights
+    alone, words = ease(TABLE), by_words(texts).toarray()
+    assert words == pytest.approx(np.kron(np.eye(2), [[0, 1], [1, 0]]))
+    added = both - alone
+    assert np.linalg.norm(added) == pytest.approx(0.2 * np.linalg.norm(alone), rel=1e-5)
+    assert (added > 0).tolist() == (words > 0).tolist()
+    assert fit("hybrid", TABLE, ["a", "b", "c", "d"]).weights == pytest.approx(alone)
+
+
+def test_a_hybrid_of_many_items_stays_sparse(monkeypatch) -> None:
+    monkeypatch.setattr(recommenders, "MOST_ITEMS", 3)
+    both = fit("hybrid", TABLE, ["red mug", "red mug", "blue bag", "blue bag"]).weights
+    assert sp.issparse(both)
+    assert both[0, 1] > neighbours(weighed_down(TABLE), shrink=0.0)[0, 1]
+
+
+def test_what_is_barred_is_never_shown() -> None:
+    model = dataclasses.replace(fit("popularity", TABLE), barred=np.array([True, False] * 2))
+    assert set(model.best(sp.csr_matrix((1, 4), dtype="f4"), 4)[0]) == {1, 3, -1}
