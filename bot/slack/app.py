@@ -20,6 +20,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.errors import UserError
 from bot.access import RefusedError
+from bot.ids import is_direct, split
 from bot.setup import Bot
 from bot.slack import agent
 from bot.slack import text as safe
@@ -56,6 +57,7 @@ from bot.slack.modals import (
     question_of,
 )
 from bot.slack.notices import Notices, with_cancel
+from bot.slack.oauth import Workspaces, qualify, team_of
 from bot.slack.post import EVENT, Poster, error_word
 from bot.slack.sendable import VIEW_METADATA, assert_sendable
 from storage.queue import Full, Place, Queue
@@ -120,31 +122,38 @@ def slack_app(
     *,
     wake: Callable[[], None] = lambda: None,
     signing_secret: str = "",
+    workspaces: Workspaces | None = None,
 ) -> App:
     """The Bolt app; `app.dispatch(request)` is all that a transport needs.
 
-    `wake` is called when a question was taken. The listener threads end with
-    `app.listener_runner.listener_executor.shutdown()`.
+    `wake` is called when a question was taken. With `workspaces` there are several, and `identity`
+    is nobody's. The listener threads end with `app.listener_runner.listener_executor.shutdown()`.
     """
-    me = AuthorizeResult(
-        enterprise_id=None,
-        team_id=identity.team,
-        bot_token=poster.client.token,
-        bot_id=identity.bot_id or None,
-        bot_user_id=identity.bot_user,
-    )
+
+    def authorize(team_id: str | None = None, **_: Any) -> AuthorizeResult:
+        # who is not installed is turned away by the listeners, without a call
+        me = identity_in(team_id or "", identity, workspaces) or Identity(team_id or "", "", "")
+        return AuthorizeResult(
+            enterprise_id=None,
+            team_id=me.team,
+            bot_token=poster.client.token,
+            bot_id=me.bot_id or None,
+            bot_user_id=me.bot_user,
+        )
+
     app = App(
         logger=bolt_log,
         client=poster.client,
         signing_secret=signing_secret,
-        authorize=lambda **_: me,
+        authorize=authorize,
         listener_executor=ThreadPoolExecutor(LISTENERS, thread_name_prefix="listener"),
         # acknowledged means taken: the answer leaves when the listener is done
         process_before_response=True,
         attaching_conversation_kwargs_enabled=False,
     )
     executor = app.listener_runner.listener_executor
-    Listeners(bot, queue, Notices(poster, executor), identity, wake).register(app)
+    notices = Notices(poster, executor)
+    Listeners(bot, queue, notices, identity, wake, workspaces).register(app)
     return app
 
 
@@ -158,6 +167,7 @@ class Listeners:
         notices: Notices,
         identity: Identity,
         wake: Callable[[], None],
+        workspaces: Workspaces | None = None,
     ) -> None:
         """`register` binds them to an app; no listener calls Slack before its ack."""
         self.bot = bot
@@ -165,6 +175,7 @@ class Listeners:
         self.notices = notices
         self.identity = identity
         self.wake = wake
+        self.workspaces = workspaces
 
     def register(self, app: App) -> None:
         """All listeners; the manifest must name the same commands and events."""
@@ -188,18 +199,36 @@ class Listeners:
         app.view(FORM)(self.formed)
         app.shortcut(ASK_ANYWHERE)(self.ask_anywhere)
         app.shortcut(ASK_ABOUT)(self.ask_about)
+        if self.workspaces is not None:
+            app.event("app_uninstalled")(self.uninstalled)
+            app.event("tokens_revoked")(self.uninstalled)
 
     def members_only(
         self, body: JsonObject, ack: Callable[..., BoltResponse], next_: Callable[[], None]
     ) -> BoltResponse | None:
         """People of other workspaces, and bots, get nothing."""
-        if is_stranger(body, self.identity):
+        identity = identity_in(team_of(body), self.identity, self.workspaces)
+        if identity is None or is_stranger(body, identity):
             log.info("stranger_refused", extra={"kind": body.get("type", "command")})
             if "command" in body:
                 return ack("I only answer people of the workspace that I was installed in.")
             return ack()
+        if self.workspaces is not None:
+            qualify(body, identity.team)
         next_()
         return None
+
+    def us(self, person: str) -> Identity:
+        """Who we are in the workspace of a person."""
+        return identity_in(split(person)[0], self.identity, self.workspaces) or self.identity
+
+    def uninstalled(self, ack: Callable[..., Any], event: JsonObject, body: JsonObject) -> None:
+        """The app, or its token, is gone from a workspace."""
+        if self.workspaces and (
+            event["type"] == "app_uninstalled" or (event.get("tokens") or {}).get("bot")
+        ):
+            self.workspaces.forget(team_of(body))
+        ack()
 
     def command(self, ack: Callable[..., Any], command: JsonObject) -> None:
         """`/ops kpis last 30 days`."""
@@ -252,7 +281,7 @@ class Listeners:
     def take_event(self, event: JsonObject, body: JsonObject, way: Way) -> None:
         """Put an event's question in the line, to be answered in its thread."""
         job = Job(
-            text=said(event.get("text", ""), self.identity.bot_user) or "help",
+            text=said(event.get("text", ""), self.us(event["user"]).bot_user) or "help",
             user=event["user"],
             channel=event["channel"],
             way=way,
@@ -285,7 +314,7 @@ class Listeners:
     ) -> None:
         """Put a button's question in the line; the answer goes where the button is."""
         clicked = clicked_at(body)
-        direct = not clicked.channel or clicked.channel.startswith("D")
+        direct = not clicked.channel or is_direct(clicked.channel)
         job = Job(
             text=text,
             user=body["user"]["id"],
@@ -313,7 +342,8 @@ class Listeners:
     def ask_about(self, ack: Callable[..., Any], body: JsonObject) -> None:
         """The shortcut on a message: what it asked, or what its words ask, to be changed."""
         message = body["message"]
-        own = self.identity.bot_id and message.get("bot_id") == self.identity.bot_id
+        me = {self.identity.bot_id, self.identity.bot_user} - {""}
+        own = bool(me & {message.get("bot_id"), message.get("user")})
         asked = question_in(message) if own else said(message.get("text") or "")
         thread = message.get("thread_ts") or body.get("message_ts") or message["ts"]
         self.open_form(body, asked, Origin(body["channel"]["id"], thread))
@@ -342,7 +372,7 @@ class Listeners:
     def show(self, body: JsonObject, view: JsonObject) -> None:
         """Show a modal to who may ask something here; may ask Slack who that is."""
         user, channel = body["user"]["id"], (body.get("channel") or {}).get("id", "")
-        refused = self.bot.access.barred(user, channel, "", ask=True)
+        refused = self.bot.access.barred(user, channel)
         if refused is None:
             self.notices.poster.open_view(body["trigger_id"], view)
             return
@@ -407,6 +437,7 @@ class Listeners:
         """Drop a question that waits or is worked on; only who asked can."""
         number, person = str(action.get("value", "")), body["user"]["id"]
         dropped = number.isdigit() and self.queue.cancel(int(number), person)
+        self.wake()
         ack()
         told = "Cancelled." if dropped else "There is nothing left to cancel."
         channel, thread = body["channel"]["id"], body.get("container", {}).get("thread_ts", "")
@@ -509,7 +540,7 @@ def job_of(filled: Filled, text: str, user: str, response_url: str = "") -> Job:
     way: Way = "command"
     if origin.thread_ts:
         way = "button"
-    if not origin.channel or (origin.channel.startswith("D") and not origin.hidden):
+    if not origin.channel or (is_direct(origin.channel) and not origin.hidden):
         way = "direct"
     return Job(
         text=text,
@@ -539,6 +570,16 @@ def with_form(told: str) -> Message:
     section: JsonObject = {"type": "section", "text": mrkdwn(told)}
     ask = button(CHANGE, "Ask with a form", HELP)
     return Message(told, (section, {"type": "actions", "elements": [ask]}), (), True)
+
+
+def identity_in(team: str, identity: Identity, workspaces: Workspaces | None) -> Identity | None:
+    """Who we are in a workspace: the one there is, or one that installed us; None: it did not."""
+    if workspaces is None:
+        return identity
+    installed = workspaces.installed(team)
+    if installed is None:
+        return None
+    return Identity(team, installed.bot_id or "", installed.bot_user_id or "")
 
 
 def is_stranger(body: JsonObject, identity: Identity) -> bool:

@@ -289,9 +289,11 @@ class Driver:
         }
         return self.event(event, **more)
 
-    def direct_message(self, text: str, channel: str, **more: Any) -> Ack:
+    def direct_message(
+        self, text: str, channel: str, *, ts: str = "", thread_ts: str = "", **more: Any
+    ) -> Ack:
         """Write to the bot alone, in the direct-message channel of that id."""
-        stamp = f"{time.time():.6f}"
+        stamp = ts or f"{time.time():.6f}"
         event = {
             "type": "message",
             "channel_type": "im",
@@ -302,12 +304,14 @@ class Driver:
             "event_ts": stamp,
             "team": TEAM,
         }
+        if thread_ts:
+            event["thread_ts"] = thread_ts
         return self.event(event, **more)
 
-    def open_home(self, tab: Literal["home", "messages"] = "home") -> Ack:
-        """Open the bot's home, or its messages tab."""
+    def open_home(self, tab: Literal["home", "messages"] = "home", channel: str = "D0") -> Ack:
+        """Open the bot's home, or its messages tab: the direct-message channel of that id."""
         stamp = f"{time.time():.6f}"
-        event = {"type": "app_home_opened", "user": self.user, "channel": "D0", "tab": tab}
+        event = {"type": "app_home_opened", "user": self.user, "channel": channel, "tab": tab}
         return self.event(event | {"event_ts": stamp})
 
     def click(self, message: JsonObject, action: JsonObject, **changes: Any) -> Ack:
@@ -328,6 +332,34 @@ class Driver:
             "actions": [{"block_id": "b", "action_ts": f"{time.time():.6f}", **action}],
         }
         return self.way_in.send("interactive", payload | changes)
+
+    def shortcut(self, callback_id: str, message: JsonObject | None = None) -> Ack:
+        """Use a shortcut, on a message of the channel or anywhere."""
+        payload: JsonObject = {"type": "shortcut"}
+        if message is not None:
+            payload = {
+                "type": "message_action",
+                "message_ts": message["ts"],
+                "message": message,
+                "channel": {"id": self.channel, "name": "ops"},
+                "response_url": self.sink.new_url(),
+            }
+        more = {"callback_id": callback_id, "trigger_id": self.trigger()}
+        return self.way_in.send("interactive", payload | self._interaction() | more)
+
+    def pick(self, view: JsonObject, action_id: str, value: str) -> Ack:
+        """Choose in a select of an open modal that acts at once."""
+        chosen = {"selected_option": {"value": value}}
+        action = {"action_id": action_id, "block_id": "b", "type": "static_select", **chosen}
+        payload = {
+            "type": "block_actions",
+            **self._interaction(),
+            "trigger_id": self.trigger(),
+            "container": {"type": "view", "view_id": view["id"]},
+            "view": view,
+            "actions": [action],
+        }
+        return self.way_in.send("interactive", payload)
 
     def submit(self, view: JsonObject, values: JsonObject) -> Ack:
         """Send in a modal with these state values: {block_id: {action_id: {type, value}}}."""
@@ -350,6 +382,15 @@ class Driver:
             "is_enterprise_install": False,
             "enterprise": None,
         }
+
+
+def button(message: JsonObject, action_id: str) -> JsonObject:
+    """A button as Slack hands it back."""
+    for block in message["blocks"]:
+        for element in block.get("elements", []):
+            if element.get("action_id") == action_id:
+                return {"action_id": action_id, "type": "button", "value": element["value"]}
+    raise AssertionError(f"no button {action_id}: {json.dumps(message['blocks'])[:2000]}")
 
 
 @dataclass(frozen=True)

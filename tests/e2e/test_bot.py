@@ -1,67 +1,21 @@
 """The bot itself, over real sockets: every way in, every way out, both transports."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 
-from analytics.command import Context
 from bot.slack.sendable import assert_sendable
-from bot.slack.serve import Service
-from tests.e2e.driver import Driver, OverHttp, Workspace
+from tests.e2e.driver import Driver, OverHttp, Workspace, button
 from tests.e2e.proxy import Limited, Refused
-from tests.e2e.running import Mode, bot_settings, running
+from tests.e2e.running import Service, bot_settings, running
 
 pytestmark = pytest.mark.e2e
 
 KPIS = "kpis last 30 days"
-
-
-@pytest.fixture(params=get_args(Mode))
-def mode(request: pytest.FixtureRequest) -> Mode:
-    """Each transport in turn."""
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def store_url(shop: Context) -> str:
-    """The demo shop's store."""
-    return f"duckdb:///{shop.store.engine.path}"  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def bot(
-    workspace: Workspace,
-    tmp_path: Path,
-    mode: Mode,
-    store_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[tuple[Service, Driver]]:
-    """The bot over the demo shop; afterwards, every message was one that Slack takes."""
-    settings = bot_settings(workspace, tmp_path, mode, store=store_url)
-    with running(workspace, settings, monkeypatch) as started:
-        yield started
-    assert workspace.proxy.refusals == []
-    assert all(not r.error for r in workspace.sink.responses)
-
-
-@pytest.fixture
-def driver(bot: tuple[Service, Driver]) -> Driver:
-    """Maria in #ops."""
-    return bot[1]
-
-
-def button(message: dict[str, Any], action_id: str) -> dict[str, Any]:
-    """A button as Slack hands it back."""
-    for block in message["blocks"]:
-        for element in block.get("elements", []):
-            if element.get("action_id") == action_id:
-                return {"action_id": action_id, "type": "button", "value": element["value"]}
-    raise AssertionError(f"no button {action_id}: {json.dumps(message['blocks'])[:2000]}")
 
 
 def test_a_command_is_acknowledged_and_answered(workspace: Workspace, driver: Driver) -> None:
@@ -184,8 +138,9 @@ def test_a_thread_goes_on_from_its_last_question(workspace: Workspace, driver: D
 def test_a_direct_message_is_answered_there(workspace: Workspace, driver: Driver) -> None:
     opened = workspace.slack.conversations_open(users=[workspace.user])
     direct = opened["channel"]["id"]
-    assert driver.direct_message("status", direct).status == 200
-    found = workspace.proxy.wait_for(lambda: workspace.history(direct), 30)
+    asked = workspace.slack.chat_postMessage(channel=direct, text="status")
+    assert driver.direct_message("status", direct, ts=asked["ts"]).status == 200
+    found = workspace.proxy.wait_for(lambda: workspace.replies(asked["ts"], direct), 30)
     assert "through" in found[0]["text"]
 
 
