@@ -25,6 +25,7 @@ from analytics.command import COMMANDS, Asker, Command, Rights
 from analytics.errors import UserError, either, nearest
 from analytics.result import Result
 from bot.config import AccessSettings, ConfigError
+from bot.ids import split
 from bot.parse import command_called, parse
 from storage.grants import Grant, Scope, grants_of
 from storage.state import State
@@ -32,6 +33,8 @@ from storage.state import State
 Person = Literal["member", "guest", "app", "stranger"]
 Place = Literal["own", "shared", "unseen"]
 
+#: So many admins are named to who lacks a right.
+MOST_NAMED = 3
 TRY_AGAIN = "Please try again in a minute."
 ELSEWHERE = "Ask me in a direct message, or in a channel that only your own workspace reads."
 #: Why a person or place gets nothing, and what to do about it.
@@ -121,14 +124,15 @@ class Access:
 
     def asker(self, user: str, *, channel: str, surface: str, team: str = "") -> Asker:
         """A person in a place, with all rights that they have there; looks up what is not known."""
+        team = split(user)[0] or team
         if surface == "terminal":
             return Asker(user, channel=channel, team=team)
-        rights = self.rights(user, channel, team)
+        rights = self.rights(split(user)[1], split(channel)[1], team)
         return Asker(user, channel=channel, team=team, rights=rights)
 
     def rights(self, user: str, channel: str, team: str) -> Rights:
         """What a person may do in a channel (empty: in no channel)."""
-        refused = self.barred(user, channel, team, ask=True)
+        refused = self._barred(team, user, channel, ask=True)
         if refused is not None:
             return Rights(is_admin=False, refusal=refused.message, hint=refused.hint)
         given = grants_of(self.state, team)
@@ -142,17 +146,18 @@ class Access:
         return Rights(
             is_admin=user in admins,
             grants=(*held, *everyone(self.settings)),
-            hint=TRY_AGAIN if unsure else self.whom_to_ask(team, admins),
+            hint=TRY_AGAIN if unsure else self.whom_to_ask(team, admins, ask=True),
         )
 
     def refusal(
-        self, text: str, catalog: Catalog, user: str, *, channel: str, team: str = ""
+        self, text: str, catalog: Catalog, user: str, *, channel: str
     ) -> RefusedError | None:
         """Why a question need not even be accepted, by what is known now; None: nothing against it.
 
         A text that is not understood is not refused here.
         """
-        barred = self.barred(user, channel, team, ask=False)
+        (team, user), channel = split(user), split(channel)[1]
+        barred = self._barred(team, user, channel, ask=False)
         if barred is not None:
             return barred
         try:
@@ -173,7 +178,7 @@ class Access:
         rights = Rights(
             is_admin=user in admins,
             grants=(*possible, *everyone(self.settings)),
-            hint=self.whom_to_ask(team, admins),
+            hint=self.whom_to_ask(team, admins, ask=False),
         )
         try:
             allow(command, Asker(user, channel=channel, team=team, rights=rights))
@@ -181,11 +186,13 @@ class Access:
             return refused
         return None
 
-    def barred(self, user: str, channel: str, team: str, *, ask: bool) -> RefusedError | None:
-        """Why that person, or anybody in that place, gets nothing; None: they are answered.
+    def barred(self, user: str, channel: str) -> RefusedError | None:
+        """Why that person, or anybody in that place, gets nothing; None: they are answered."""
+        team, plain = split(user)
+        return self._barred(team, plain, split(channel)[1], ask=True)
 
-        Without `ask`, who is not known is not barred.
-        """
+    def _barred(self, team: str, user: str, channel: str, *, ask: bool) -> RefusedError | None:
+        """As `barred`; without `ask`, who is not known is not barred."""
         kind = self.directory.person(team, user, ask=ask)
         if kind is None and ask:
             return RefusedError(REFUSALS["who?"][0], hint=REFUSALS["who?"][1])
@@ -203,10 +210,9 @@ class Access:
         people = self.directory.members(team, group, ask=False)
         return people is None or user in people
 
-    def learn(self, user: str, channel: str, team: str = "") -> None:
+    def learn(self, user: str, channel: str) -> None:
         """Look up who and where it is, so that the next question can be refused in passing."""
-        if self.directory.person(team, user, ask=True) == "member" and channel:
-            self.directory.place(team, channel, ask=True)
+        self.barred(user, channel)
 
     def admins(self, team: str, given: tuple[Grant, ...]) -> frozenset[str]:
         """The admins of a workspace: named in config.yaml (as `T1/U1`) or by an admin."""
@@ -215,14 +221,17 @@ class Access:
         }
         return frozenset(named | {g.principal for g in given if g.covers("", "admin")})
 
-    def whom_to_ask(self, team: str, admins: frozenset[str]) -> str:
-        """Who can give a right."""
+    def whom_to_ask(self, team: str, admins: frozenset[str], *, ask: bool) -> str:
+        """Who can give a right, by their names where they are known."""
         if not admins:
             return (
                 "Nobody can give rights yet: whoever runs me names `access.admins` in config.yaml."
             )
-        names = [self.directory.name(team, who) for who in sorted(admins)]
-        return f"Ask {either(names)} for it: they can say `grant`."
+        named = sorted(admins)[:MOST_NAMED]
+        for who in named if ask else ():
+            self.directory.person(team, who, ask=True)
+        names = either([self.directory.name(team, who) for who in named])
+        return f"Ask {names} for it: they can say `grant`."
 
 
 def admit(asker: Asker) -> None:

@@ -100,9 +100,27 @@ class LimitSettings(Section):
     retry_minutes: float = Field(
         15, gt=0, description="A scheduled run that waits for its data is tried again so often."
     )
+    give_up_seconds: float = Field(
+        300,
+        gt=0,
+        description="After so many seconds a question is given up, whatever it does: the process "
+        "that computes is ended, and another begins.",
+    )
+    memory: str = Field(
+        "",
+        pattern=r"^(\d+(\.\d+)?\s?[KMGT]B)?$",
+        description="What the process that computes may take, such as `4GB`; empty: three quarters "
+        "of the machine's, or of the container's.",
+    )
     rows_shown: int = Field(
         20, ge=1, le=100, description="Rows of a table that are shown; the CSV has all of them."
     )
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` as a number; 0: not set."""
+        number = self.memory.rstrip("KMGTB ")
+        return int(float(number) * 1024 ** (" KMGT".index(self.memory[-2]))) if number else 0
 
 
 class SlackSettings(Section):
@@ -123,9 +141,26 @@ class SlackSettings(Section):
     native_charts: bool = Field(
         True, description="Slack's own chart blocks where they fit; false: always a PNG."
     )
+    workspaces: tuple[Annotated[str, Field(pattern=r"^T[A-Z0-9]+$")], ...] = Field(
+        (),
+        description="The ids of the workspaces that may install the app by OAuth, see "
+        "docs/access.md; empty: the one workspace of SLACK_BOT_TOKEN.",
+    )
+    public_url: str = Field(
+        "",
+        description="Where browsers reach `http`, such as `https://ops.example.com`; only for "
+        "several workspaces.",
+    )
     api_url: str = Field(
         "https://slack.com/api/", description="Only changed to test against a stand-in for Slack."
     )
+
+    @model_validator(mode="after")
+    def installable(self) -> "SlackSettings":
+        """Refuse several workspaces that no browser can come back to."""
+        if self.workspaces and (self.mode != "http" or not self.public_url.startswith("http")):
+            raise ValueError("several workspaces need mode: http and public_url: https://…")
+        return self
 
 
 class AccessSettings(Section):

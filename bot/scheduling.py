@@ -13,6 +13,7 @@ from analytics.command import Asker, Context
 from analytics.errors import DataUnavailableError, UserError
 from analytics.result import Column, Note, Table
 from bot.config import ConfigError, Settings
+from bot.ids import is_direct, within
 from bot.parse import parse
 from bot.when import Fire, Place, When, read_place, read_when
 from storage.schedules import Schedule, Schedules
@@ -67,13 +68,13 @@ def schedules_of(ctx: Context) -> Schedules:
 def target_of(place: Place, asker: Asker) -> Target:
     """Where that is for this asker. Raises NotSchedulableError where it is nowhere."""
     if place.kind == "channel":
-        return Target(place.id, place.shown)
+        return Target(within(asker.team, place.id), place.shown)
     if asker.name == TERMINAL or (place.kind == "here" and not asker.channel):
         raise NotSchedulableError(
             "From the terminal I don't know where to post.", hint="Say `to #growth` at the end."
         )
-    if place.kind == "me" or asker.channel.startswith("D"):
-        return Target(asker.channel if asker.channel.startswith("D") else "", "me")
+    if place.kind == "me" or is_direct(asker.channel):
+        return Target(asker.channel if is_direct(asker.channel) else "", "me")
     return Target(asker.channel, "here")
 
 

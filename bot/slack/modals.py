@@ -19,6 +19,7 @@ from analytics.errors import NotUnderstoodError, UserError
 from analytics.period import Period, parse_period
 from analytics.scope import Filters
 from bot.commands.help import GROUPS, Help
+from bot.ids import is_direct
 from bot.parse import (
     FORMS,
     MAX_CHARACTERS,
@@ -193,7 +194,7 @@ def modal_of(filled: Filled, catalog: Catalog, notice: str = "") -> JsonObject:
     for name, (annotation, saying) in command.sayings().items():
         view["blocks"] += field_blocks(command, name, annotation, saying, filled.said, catalog)
     view["blocks"].append(shown_as(filled.form))
-    if not filled.origin.hidden and not filled.origin.channel.startswith("D"):
+    if not filled.origin.hidden and not is_direct(filled.origin.channel):
         view["blocks"].append(place(filled.origin))
     return view
 

@@ -15,6 +15,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.access import Person, Place
+from bot.ids import is_direct
 from bot.slack.post import error_word
 
 log = logging.getLogger("daybreak.slack")
@@ -52,7 +53,7 @@ class People:
 
     def place(self, team: str, channel: str, *, ask: bool) -> Place | None:
         """Who reads that channel; a direct message is read by its two ends alone."""
-        if channel.startswith("D"):
+        if is_direct(channel):
             return "own"
         return self._known("place", team, channel, self._ask_place, ask=ask)
 

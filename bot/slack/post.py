@@ -23,6 +23,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.webhook import WebhookClient
 
+from bot.ids import within
 from bot.slack.blocks import File, JsonObject, Message, plain_message
 from bot.slack.sendable import NotSendableError, assert_sendable
 
@@ -197,8 +198,12 @@ class Poster:
             return False
         return True
 
-    def channel_called(self, name: str) -> str:
-        """The id of a channel by its name, empty where we see none. Raises NotShownNowError."""
+    def channel_called(self, name: str, team: str = "") -> str:
+        """The id of a channel by its name, empty where we see none. Raises NotShownNowError.
+
+        `team` is the workspace, where there are several.
+        """
+        of_team = {"team_id": team} if team else {}
         cursor = ""
         while True:
             try:
@@ -207,13 +212,14 @@ class Poster:
                     exclude_archived=True,
                     limit=CHANNELS_PAGE,
                     cursor=cursor,
+                    **of_team,
                 )
             except (SlackClientError, OSError, HTTPException) as error:
                 log.warning("channels_not_listed", extra={"error": error_word(error)})
                 raise NotShownNowError from error
             for channel in answer["channels"]:
                 if channel["name"] == name:
-                    return str(channel["id"])
+                    return within(team, str(channel["id"]))
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
                 return ""

@@ -122,7 +122,9 @@ class Runner:
                 raise NotNowError("Slack gave no direct channel")
         else:
             try:
-                channel = self.poster.channel_called(schedule.place.removeprefix("#"))
+                channel = self.poster.channel_called(
+                    schedule.place.removeprefix("#"), schedule.team
+                )
             except NotShownNowError as error:
                 raise NotNowError("Slack did not list its channels") from error
         if not channel:
