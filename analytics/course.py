@@ -669,6 +669,10 @@ class Reader:
             for table, found in hours.items()
             if found
         }
+        visits = next((self.parts[e] for e in VISIT_SIDE if e in self.parts), ())
+        if "events" in spans and visits:  # their hours are read of the latest weeks only
+            begun = self.grid.days[min(int(r["at"]) for r in visits)]
+            spans["events"] = Span(min(begun, spans["events"].first), spans["events"].last)
         last = max((s.last for s in spans.values()), default=None)
         if "order_lines" in self.parts and "orders" in spans:
             spans["order_lines"] = spans["orders"]
