@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analytics.catalog import Catalog
 from analytics.errors import UserError
-from bot import VERSION, terminal
+from bot import VERSION, moving, terminal
 from bot.config import Settings, StateSettings, StoreSettings, load_settings
 from bot.demo import PLANS, demo
 from bot.loading import load
@@ -57,7 +57,20 @@ def arguments() -> argparse.ArgumentParser:
     showing.add_argument("--pictures", type=Path, default=FOLDER / "pictures")
     showing.add_argument("--quiet", action="store_true", help="install only")
 
-    actions.add_parser("serve", help="run the Slack bot")
+    copying = actions.add_parser("copy-store", help="copy one store into another")
+    copying.add_argument("source", metavar="FROM", help="URL of a store, as in store.url")
+    copying.add_argument("target", metavar="TO", help="URL of an empty store, or of a begun copy")
+
+    verifying = actions.add_parser("verify-engine", help="ask an engine all that DuckDB is asked")
+    verifying.add_argument("url", metavar="URL", help="of a store with data, as in store.url")
+    verifying.add_argument(
+        "--fill", action="store_true", help="fill an empty store with the demo's data first"
+    )
+
+    serving = actions.add_parser("serve", help="run the Slack bot")
+    serving.add_argument(
+        "--role", choices=("all", "edge", "analyst"), default="all", help="one process of it alone"
+    )
     docs = actions.add_parser("docs", help="write docs/commands.md and docs/configuration.md")
     docs.add_argument("--to", type=Path, default=Path("docs"))
     return parser
@@ -80,12 +93,16 @@ def act(args: argparse.Namespace) -> int:
         return write_docs(args.to)
     if args.action == "demo":
         return demo(Bot.open(DEMO), args.pictures, quiet=args.quiet)
+    if args.action == "copy-store":
+        return moving.copy(args.source, args.target)
     settings = DEMO if args.demo else load_settings(settings_path(args.config))
+    if args.action == "verify-engine":
+        return moving.verify(args.url, settings, fill=args.fill)
     if args.action == "serve":
         # imported here: only the bot in Slack needs Slack's packages
         from bot.slack.serve import serve
 
-        return serve(settings)
+        return serve(settings, args.role)
     bot = Bot.open(settings)
     try:
         if args.action == "ask":

@@ -122,6 +122,20 @@ epoch_s = _construct(
     bigquery="UNIX_SECONDS(TIMESTAMP({0}))",
 )
 
+epoch_us = _construct(
+    "epoch_us",
+    sa.BigInteger(),
+    "epoch_us(instant): microseconds since 1970-01-01.",
+    default="CAST(extract(epoch FROM {0}) * 1000000 AS BIGINT)",
+    duckdb="epoch_us({0})",
+    sqlite="({0} + 0)",
+    spark="unix_micros(CAST({0} AS TIMESTAMP))",
+    clickhouse="toUnixTimestamp64Micro({0})",
+    trino="CAST(to_unixtime({0}) * 1000000 AS BIGINT)",
+    snowflake="DATE_PART(epoch_microsecond, {0})",
+    bigquery="UNIX_MICROS(TIMESTAMP({0}))",
+)
+
 idiv = _construct(
     "idiv",
     sa.BigInteger(),
@@ -368,7 +382,7 @@ class _SparkCompiler(SQLCompiler):
         return "false"
 
     def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
-        text = super().visit_bindparam(bindparam, *args, **kw)
+        text: str = super().visit_bindparam(bindparam, *args, **kw)  # type: ignore[no-untyped-call]
         is_instant = isinstance(bindparam.type, Instant | sa.DateTime)
         return f"CAST({text} AS TIMESTAMP_NTZ)" if is_instant else text
 
@@ -416,7 +430,7 @@ class SparkDialect(DefaultDialect):
     driver = "connect"
     statement_compiler = _SparkCompiler
     type_compiler_cls = _SparkTypes
-    preparer = _SparkIdentifiers
+    preparer = _SparkIdentifiers  # type: ignore[assignment]
     supports_statement_cache = True
     supports_native_boolean = True
 

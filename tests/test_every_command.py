@@ -3,10 +3,8 @@
 import csv
 import io
 import json
-import math
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from analytics.command import COMMANDS, Command, Context
 from analytics.errors import UserError
 from analytics.result import Chart, Note, Result, Table
 from bot.dispatch import Answer, answer
+from bot.moving import comparable
 from bot.parse import VERB_WORDS, Request, choices, fold, parse, unparse
 from bot.render.chart import alt_text, spec, svg
 from bot.render.docs import commands_page, configuration_page
@@ -87,26 +86,6 @@ def test_engines_agree_to_ten_digits(
         return  # it names the engine
     ours, theirs = (comparable(answered(text, e, shops)) for e in ("duckdb", engine))
     assert ours == theirs
-
-
-def comparable(result: Result) -> Any:
-    """An answer without what may differ between engines, floats to ten digits."""
-    told = result.to_dict()
-    del told["receipt"]
-    return rounded(told)
-
-
-def rounded(value: Any) -> Any:
-    """Floats at ten significant digits, all the way down."""
-    match value:
-        case float():
-            return float(f"{value:.10g}") if math.isfinite(value) else value
-        case dict():
-            return {k: rounded(v) for k, v in value.items()}
-        case list():
-            return [rounded(v) for v in value]
-        case _:
-            return value
 
 
 @pytest.mark.parametrize(("name", "text"), READING)

@@ -53,7 +53,7 @@ def clickhouse_dialect() -> Any:
     """The driver's own dialect, with integers of 64 bits and counts that have a sign."""
     from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
 
-    class Compiler(ClickHouseDialect.statement_compiler):  # type: ignore[misc, name-defined]
+    class Compiler(ClickHouseDialect.statement_compiler):  # type: ignore[misc]
         def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
             text = super().visit_bindparam(bindparam, *args, **kw)
             is_instant = isinstance(bindparam.type, Instant | sa.DateTime)
@@ -71,9 +71,9 @@ def clickhouse_dialect() -> Any:
 
         def group_by_clause(self, select: Any, **kw: Any) -> str:
             # the expression, since a name means the column where there is one
-            return str(SQLCompiler.group_by_clause(self, select, **kw))
+            return str(SQLCompiler.group_by_clause(self, select, **kw))  # type: ignore[no-untyped-call]
 
-    class Types(ClickHouseDialect.type_compiler_cls):  # type: ignore[misc, name-defined]
+    class Types(ClickHouseDialect.type_compiler_cls):  # type: ignore[misc]
         def visit_INTEGER(self, *_: Any, **__: Any) -> str:  # noqa: N802
             return "Int64"
 

@@ -10,6 +10,7 @@ empty one.
 import contextlib
 import logging
 import secrets
+import socket
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,11 @@ SETTINGS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true
 #: Rows travel to the cluster in pieces of this size.
 PIECE_ROWS = 200_000
 
+PORT = 15002
+CONNECT_WITHIN_S = 10.0
+#: Pauses of 0.05, 0.2, 0.8 and 3.2 s: a breath of the network, not an outage.
+RETRIES = 4
+
 HINT = "Check store.url and that the Spark Connect server runs: sc://host:15002."
 
 
@@ -51,14 +57,15 @@ class SparkEngine(Engine):
 
     def __init__(self, url: str) -> None:
         """Connect, and lay our names over the tables. Raises StoreUnavailableError."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                from grpc import RpcError
-                from pyspark.errors import PySparkException
-                from pyspark.sql import SparkSession
-            except ImportError as error:
-                raise missing_package("Spark", "spark") from error
+        # it warns of pandas 3, which works, and of every pause before it asks again
+        warnings.filterwarnings("ignore", module=r"pyspark\.")
+        try:
+            from grpc import RpcError
+            from pyspark.errors import PySparkException
+            from pyspark.sql import SparkSession
+            from pyspark.sql.connect.client.retries import DefaultPolicy
+        except ImportError as error:
+            raise missing_package("Spark", "spark") from error
         # it writes whole traces of the server, with the query, to standard error
         for name in (
             "pyspark.sql.connect.logging",
@@ -72,14 +79,29 @@ class SparkEngine(Engine):
         self.place = place.rstrip("/")
         self._tagging = threading.Lock()
         try:
+            self._knock()
             # a session of our own: views of another store on the same server are another's
             self._session = SparkSession.builder.remote(self.remote).create()
+            # the client's own policy tries for ten minutes, whoever waits
+            self._session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])
             for key, value in SETTINGS.items():
                 self._session.conf.set(key, value)
             self._version = str(self._session.version)
             self._there = self.lay_views()
         except self._error as error:
             raise self._explained(error) or error from error
+
+    def _knock(self) -> None:
+        """Raises StoreUnavailableError where nobody listens: the client would wait for long."""
+        host, _, port = self.remote.removeprefix("sc://").partition("/")[0].rpartition(":")
+        if not port.isdigit():  # no port was said
+            host, port = port, str(PORT)
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_WITHIN_S).close()
+        except OSError as error:
+            raise StoreUnavailableError(
+                "The Spark Connect server can't be reached.", hint=HINT, detail=str(error)
+            ) from error
 
     @property
     def version(self) -> str:
@@ -150,9 +172,7 @@ class SparkEngine(Engine):
         running.start(stop)
         try:
             self._session.addTag(tag)  # of this thread
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return self._session.sql(sql, args=list(values)).toArrow()
+            return self._session.sql(sql, args=list(values)).toArrow()
         except self._error as error:
             if explained := self._explained(error, running):
                 raise explained from error
