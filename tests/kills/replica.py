@@ -84,8 +84,8 @@ def live(place: Place) -> None:
         signal.pause()
 
 
-def left(place: Place, *, checks: bool) -> int:
-    """What is not finished: jobs, runs and posts, and checks for copies where they matter."""
+def left(place: Place, *, checks: int) -> int:
+    """What is not finished: jobs, runs, posts, and the first `checks` for copies of a post."""
     bot = Bot.open(place.settings)
     try:
         with bot.state.transaction() as connection:
@@ -94,8 +94,7 @@ def left(place: Place, *, checks: bool) -> int:
                 schedule_runs.c.state.in_(("due", "queued", "posting", "held"))
             )
             unsent = posts.c.status.in_((DUE, SENDING))
-            # the later checks, hours after in the product, find nothing that the first don't
-            unchecked = (posts.c.check_at > 0) & (posts.c.checks < 3) if checks else sa.false()
+            unchecked = (posts.c.check_at > 0) & (posts.c.checks < checks)
             open_posts = sa.select(sa.func.count()).where(unsent | unchecked)
             return sum(
                 int(connection.execute(chosen).scalar_one())
