@@ -637,7 +637,12 @@ def verdict_of(
 
 
 def conversions(main: Outcome, control: Moments, treated: Moments) -> tuple[int, int] | None:
-    """People who did it in each arm; for a quantile, those with any value; none for a ratio."""
+    """People who did it in each arm; for a quantile, those with any value.
+
+    None for a ratio, and for a mean below zero (a cost booked so), of which nobody has any above.
+    """
+    if main.kind == "mean" and min(control.mean or 0, treated.mean or 0) < 0:
+        return None
     match main.kind:
         case "ratio":
             return None
