@@ -12,13 +12,13 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from slack_bolt import App, BoltRequest
+from slack_bolt import App, BoltRequest, BoltResponse
 
 log = logging.getLogger("daybreak.edge")
 
@@ -47,8 +47,12 @@ class Refusal(Exception):  # noqa: N818 - it is an answer
     reason: str
 
 
+#: What a browser may open.
+Page = Callable[[BoltRequest], BoltResponse]
+
+
 class Edge:
-    """Signed requests to a Bolt app; `/healthz` and `/readyz` beside them."""
+    """Signed requests to a Bolt app; `/healthz`, `/readyz` and pages for browsers beside them."""
 
     def __init__(
         self,
@@ -56,8 +60,13 @@ class Edge:
         signing_secret: str,
         ready: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
-        """`ready` says whether questions can be taken; `clock` is in seconds since 1970."""
+        """`ready` says whether questions can be taken; `clock` is in seconds since 1970.
+
+        `pages` answer GET, by their path.
+        """
+        self.pages = pages or {}
         self.app = app
         self._seen: dict[str, float] = {}
         self.secret = signing_secret.encode()
@@ -99,12 +108,24 @@ class Edge:
             case "GET", "/readyz":
                 ready = await self._in_thread(self.ready)
                 return (200, {}, b"ready") if ready else (503, {}, b"not ready")
+            case "GET", path if path in self.pages:
+                return await self.open(self.pages[path], scope)
             case "POST", path if path == PATH:
                 return await self.take(scope, receive)
             case _, path if path == PATH:
                 raise Refusal(405, "method")
             case _:
                 raise Refusal(404, "path")
+
+    async def open(self, page: Page, scope: Scope) -> tuple[int, Headers, bytes]:
+        """A page for a browser."""
+        try:
+            query = parse_qs(scope["query_string"].decode("ascii"), max_num_fields=MOST_FIELDS)
+        except ValueError:
+            raise Refusal(400, "query") from None
+        request = BoltRequest(body="", query=query, headers=dict(headers_of(scope)))
+        response = await self._in_thread(page, request)
+        return response.status, response.headers, (response.body or "").encode()
 
     async def take(self, scope: Scope, receive: Receive) -> tuple[int, Headers, bytes]:
         """A request of Slack's: check it, take it once, hand it to Bolt."""

@@ -250,12 +250,13 @@ class Workspaces:
 
 
 class TeamsClient(WebClient):
-    """A client that speaks for the workspace that a call's ids name."""
+    """A client that speaks for the workspace that a call's ids name; set `workspaces` first."""
 
-    def __init__(self, workspaces: Workspaces, api_url: str) -> None:
+    workspaces: Workspaces
+
+    def __init__(self, api_url: str) -> None:
         """It has no token of its own."""
         super().__init__(base_url=api_url, retry_handlers=[])
-        self.workspaces = workspaces
 
     def api_call(self, api_method: str, **how: Any) -> SlackResponse:
         """The call, with plain ids, by the workspace's own client. Raises SlackApiError."""

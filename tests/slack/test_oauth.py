@@ -398,7 +398,8 @@ class Several:
     def __init__(self, bot: Bot, workspaces: Workspaces) -> None:
         workspaces.save(installation())
         workspaces.save(installation(TWO, "xoxb-two"))
-        client = TeamsClient(workspaces, "http://127.0.0.1:1/api/")
+        client = TeamsClient("http://127.0.0.1:1/api/")
+        client.workspaces = workspaces
         self.workspaces = workspaces
         self.bot = bot.knowing(People(workspaces.client, lambda team: team))
         self.queue = Queue(bot.state, workers=9, waiting=9, per_person=1)
