@@ -128,6 +128,11 @@ def run(
         return dataclasses.replace(result, receipt=receipt, follow_ups=follow_ups)
     except QueryCancelledError as error:
         raise CancelledError(error.message, hint=error.hint) from error
+    except MemoryError as error:
+        raise TooLargeError(
+            "This question needs more memory than I have.",
+            hint="Ask for a shorter period or fewer items, or raise limits.memory in config.yaml.",
+        ) from error
     except OutOfMemoryError as error:
         log.warning("out_of_memory", extra={"question": question, "detail": error.detail})
         raise TooLargeError(error.message, hint=error.hint) from error

@@ -11,6 +11,7 @@ from analytics.errors import DataUnavailableError
 from bot.access import Access, Directory, everyone
 from bot.config import Settings
 from bot.dispatch import Answer, Asked, answer
+from storage import processes
 from storage.engines import StoreError
 from storage.state import State, StateError
 from storage.store import Store
@@ -20,25 +21,20 @@ MORNING = dt.time(9)
 
 @dataclass(frozen=True)
 class Bot:
-    """Everything that a surface needs to answer."""
+    """Everything that a surface needs to answer; `opened` is None where others read the store."""
 
     settings: Settings
-    store: Store
+    opened: Store | None
     state: State
     catalog: Catalog
     access: Access
 
     @classmethod
-    def open(cls, settings: Settings) -> "Bot":
-        """Open both databases. Raises UserError with what to do."""
+    def open(cls, settings: Settings, *, with_store: bool = True) -> "Bot":
+        """Open the bot's memory, and the store. Raises UserError with what to do."""
         everyone(settings.access)  # a command that is misspelt there is said at once
         try:
-            store = Store.open(
-                settings.store.url,
-                memory_limit=settings.store.memory_limit,
-                threads=settings.store.threads,
-                seconds_limit=settings.limits.seconds,
-            )
+            store = open_store(settings) if with_store else None
             state = State.open(settings.state.url)
         except (StoreError, StateError) as error:
             raise DataUnavailableError(error.message, hint=error.hint) from error
@@ -46,8 +42,16 @@ class Bot:
 
     def close(self) -> None:
         """Give back files and connections."""
-        self.store.close()
+        if self.opened is not None:
+            self.opened.close()
         self.state.close()
+
+    @property
+    def store(self) -> Store:
+        """The data. Raises DataUnavailableError in a process that must not read them."""
+        if self.opened is None:
+            raise DataUnavailableError("The data are read by another process.")
+        return self.opened
 
     def knowing(self, directory: Directory) -> "Bot":
         """This bot, told who people are and who reads which channel."""
@@ -73,14 +77,19 @@ class Bot:
 
     def now(self) -> dt.datetime:
         """The clock; for old data, the morning after the last row."""
-        # a fork: the time limit of the store itself runs from its opening
-        old_data = self.settings.clock == "after data"
-        through = self.store.fork().data_through() if old_data else None
+        through = self.data_through() if self.settings.clock == "after data" else None
         if through is None:
             return dt.datetime.now(dt.UTC)
         last_day = through.replace(tzinfo=dt.UTC).astimezone(self.settings.zone).date()
         morning = dt.datetime.combine(last_day + dt.timedelta(days=1), MORNING, self.settings.zone)
         return morning.astimezone(dt.UTC)
+
+    def data_through(self) -> dt.datetime | None:
+        """The latest instant in the data, naive UTC; without a store, as its analyst said."""
+        if self.opened is None:
+            return processes.data_through(self.state)
+        # a fork: the time limit of the store itself runs from its opening
+        return self.opened.fork().data_through()
 
     def answer(
         self,
@@ -114,3 +123,13 @@ class Bot:
         except StoreError as error:
             raise DataUnavailableError(error.message, hint=error.hint) from error
         return answer(text, ctx, keep, begun)
+
+
+def open_store(settings: Settings) -> Store:
+    """The store, bounded as the settings say. Raises StoreUnavailableError."""
+    return Store.open(
+        settings.store.url,
+        memory_limit=settings.store.memory_limit,
+        threads=settings.store.threads,
+        seconds_limit=settings.limits.seconds,
+    )

@@ -167,9 +167,10 @@ class Queue:
         )
         return finished.rowcount == 1
 
-    def give_back(self, claim: Claim) -> bool:
-        """Let another take it at once; its claim does not count."""
-        back = {"status": WAITING, "lease_until": 0, "fence": jobs.c.fence - 1}
+    def give_back(self, claim: Claim, *, counts: bool = False) -> bool:
+        """Let another take it at once; the claim counts as one only if it is said to."""
+        fence = jobs.c.fence if counts else jobs.c.fence - 1
+        back = {"status": WAITING, "lease_until": 0, "fence": fence}
         with self.state.transaction() as connection:
             done = connection.execute(sa.update(jobs).where(is_ours(claim)).values(back))
             return done.rowcount == 1

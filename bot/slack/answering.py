@@ -17,12 +17,22 @@ from bot.slack.sendable import MESSAGE_TEXT
 from bot.slack.text import cut_mrkdwn
 
 Way = Literal[
-    "command", "mention", "direct", "button", "share", "home", "prompts", "schedule", "chore"
+    "command",
+    "mention",
+    "direct",
+    "button",
+    "share",
+    "home",
+    "prompts",
+    "schedule",
+    "chore",
+    "redraw",
+    "terminal",
 ]
 #: What is shown for somebody who asked nothing: no part of the conversation.
-UNASKED: tuple[Way, ...] = ("home", "prompts", "schedule", "chore")
+UNASKED: tuple[Way, ...] = ("home", "prompts", "schedule", "chore", "redraw")
 
-PERSON = re.compile(r"[UW][A-Z0-9]{2,20}")
+PERSON = re.compile(r"(?:T[A-Z0-9]+/)?([UW][A-Z0-9]{2,20})")
 #: Questions about the bot itself are answered to the asker alone.
 PRIVATE_GROUP = "About me"
 
@@ -67,7 +77,8 @@ class Delivery:
 
     `question` is what it answers, in its canonical words. `key` names its message in Slack, and two
     of one key are posted once (empty: a name of its own); with `replaces`, the key of an earlier
-    delivery, that message is changed into this one, wherever it stands by now.
+    delivery, that message is changed into this one, wherever it stands by now. Where it is the
+    simplest form, nothing but its words is left should Slack refuse it.
     """
 
     job: Job
@@ -76,6 +87,7 @@ class Delivery:
     question: str = ""
     key: str = ""
     replaces: str = ""
+    is_simplest: bool = False
 
     @property
     def lane(self) -> str:
@@ -98,6 +110,7 @@ class Delivery:
             "question": self.question,
             "key": self.key,
             "replaces": self.replaces,
+            "is_simplest": self.is_simplest,
         }
         return json.dumps(body)
 
@@ -119,6 +132,7 @@ class Delivery:
             body["question"],
             body.get("key", ""),
             body.get("replaces", ""),
+            body.get("is_simplest", False),
         )
 
 
@@ -187,10 +201,11 @@ def noted(message: Message, lines: Sequence[str]) -> Message:
 
 def signed(message: Message, user: str) -> Message:
     """A shared answer says who shared it."""
-    if not PERSON.fullmatch(user) or not message.blocks:
+    person = PERSON.fullmatch(user)
+    if not person or not message.blocks:
         return message
     by: JsonObject = {
         "type": "context",
-        "elements": [{"type": "mrkdwn", "text": f"Shared by <@{user}>"}],
+        "elements": [{"type": "mrkdwn", "text": f"Shared by <@{person[1]}>"}],
     }
     return dataclasses.replace(message, blocks=(*message.blocks, by))

@@ -11,7 +11,7 @@ a death it is sent again, for the asker must hear.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from bot.slack.agent import FALLBACK, PROMPTS_TITLE, prompts
@@ -20,6 +20,7 @@ from bot.slack.blocks import Message, plain_message
 from bot.slack.home import home_view
 from bot.slack.post import NOT_CHANGEABLE, NOT_THERE, NotShownNowError, Posted, Poster
 from storage.outbox import Outbox, Parcel
+from storage.queue import add_job_in
 from storage.schedules import RunKey, Schedules
 from storage.state import StateError
 
@@ -32,6 +33,8 @@ SETTLE_S = 2.0
 MOST_CLAIMS = 200
 SWEEP_EVERY_S = 5.0
 SENDERS = 4
+#: A simpler form that was not drawn so long is asked for anew.
+REDRAW_WITHIN_S = 60.0
 
 FILES_NOT_SENT = plain_message("I could not post the files or details of this answer.")
 
@@ -39,12 +42,17 @@ FILES_NOT_SENT = plain_message("I could not post the files or details of this an
 class Senders:
     """Threads that empty the outbox."""
 
-    def __init__(self, outbox: Outbox, poster: Poster) -> None:
-        """`poster` waits for nothing by itself: the outbox does."""
+    def __init__(
+        self, outbox: Outbox, poster: Poster, asked: Callable[[], None] = lambda: None
+    ) -> None:
+        """`poster` waits for nothing by itself: the outbox does.
+
+        `asked()` hears that there is a job for an analyst.
+        """
         self.outbox = outbox
         self.poster = poster
+        self.asked = asked
         self.schedules = Schedules(outbox.state)
-        self._rungs: dict[str, Rungs] = {}
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = [
@@ -73,10 +81,6 @@ class Senders:
             if thread.ident is not None:
                 thread.join(seconds)
         return self.outbox.unfinished()
-
-    def keep_rungs(self, key: str, rungs: "Rungs") -> None:
-        """The rungs of a post, kept while this process lives; afterwards there are words only."""
-        self._rungs[key] = rungs
 
     def wake(self) -> None:
         """There is something to send."""
@@ -107,7 +111,13 @@ class Senders:
             return
         ts = parcel.ts
         if parcel.step == 0:
-            posted = Posted("sent") if delivery.job.files_only else self._message(parcel, delivery)
+            try:
+                posted = (
+                    Posted("sent") if delivery.job.files_only else self._message(parcel, delivery)
+                )
+            except SimplerNeededError:
+                self._ask_for_simpler(parcel, delivery)
+                return
             if not self._settled(parcel, delivery, posted):
                 return
             ts = posted.ts
@@ -129,7 +139,6 @@ class Senders:
             if not self._settled(parcel, delivery, posted, files=True):
                 return
         self._sent(parcel, delivery, ts)
-        self._rungs.pop(parcel.key, None)
 
     def _sent(self, parcel: Parcel, delivery: Delivery, ts: str) -> None:
         """Write down that it is sent; a sender that has lost its claim may have left a copy."""
@@ -231,7 +240,7 @@ class Senders:
             return certain(self.poster.suggest(job.channel, PROMPTS_TITLE, prompts(known)))
         public = not delivery.private or job.way == "direct"
         if delivery.replaces and public:
-            changed = self._changed_into(parcel, delivery)
+            changed = self._changed_into(delivery)
             if changed is not None:
                 return changed
         if parcel.tried and public:
@@ -244,7 +253,7 @@ class Senders:
                 return Posted("sent", message=delivery.message)
             if found:
                 return Posted("sent", ts=found, message=delivery.message)
-        rungs = self._rungs_of(parcel, delivery)
+        rungs = Rungs(delivery)
         if not public:
             posted = certain(self._to_asker(job, rungs))
             if job.way == "mention":
@@ -259,16 +268,17 @@ class Senders:
         )
         if posted.error in NOT_THERE and job.response_url:
             return certain(self.poster.respond(job.response_url, rungs, to_all=True))
-        rungs.go_on_from(posted.message)
         return posted
 
-    def _rungs_of(self, parcel: Parcel, delivery: Delivery) -> "Rungs":
-        """The rungs that were kept, else the message and its words."""
-        return self._rungs.get(parcel.key) or Rungs(
-            delivery.message, iter((Message(delivery.message.text),))
-        )
+    def _ask_for_simpler(self, parcel: Parcel, delivery: Delivery) -> None:
+        """Let an analyst draw a simpler form, which takes this one's place in the lane."""
+        redraw = Job(text=parcel.key, user=delivery.job.user, channel="", way="redraw")
+        with self.outbox.state.transaction() as connection:
+            if self.outbox.not_sent_in(connection, parcel, wait_seconds=REDRAW_WITHIN_S):
+                add_job_in(connection, redraw.user, redraw.to_json())
+        self.asked()
 
-    def _changed_into(self, parcel: Parcel, delivery: Delivery) -> Posted | None:
+    def _changed_into(self, delivery: Delivery) -> Posted | None:
         """Change the earlier message into this one; None where there is none to change."""
         job = delivery.job
         ts = self.outbox.ts_of(delivery.replaces)
@@ -279,11 +289,10 @@ class Senders:
                 return Posted("not sent", error="history_not_shown", wait_seconds=SETTLE_S)
         if not ts:
             return None
-        rungs = self._rungs_of(parcel, delivery)
+        rungs = Rungs(delivery)
         posted = self.poster.update(
             job.channel, ts, rungs, key=delivery.replaces, question=delivery.question
         )
-        rungs.go_on_from(posted.message)
         if posted.error in NOT_CHANGEABLE:
             return None
         if posted.outcome == "unknown":
@@ -349,32 +358,25 @@ class Senders:
         return posted
 
 
-class Rungs:
-    """The rungs of one answer, made when they are needed, and never climbed up again."""
+class SimplerNeededError(Exception):
+    """Slack refused a form of an answer, and simpler ones are to be drawn where the answer is."""
 
-    def __init__(self, first: Message, simpler: Iterator[Message]) -> None:
-        """`simpler` follow in their order."""
-        self._made = [first]
-        self._simpler = simpler
-        self._from = 0
+
+class Rungs:
+    """The forms of an answer that there are here; can be gone through several times."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        """The one that was drawn; then its words, if nothing better can be drawn."""
+        self.delivery = delivery
 
     def __iter__(self) -> Iterator[Message]:
-        """From the rung that Slack was last asked to take."""
-        i = self._from
-        while True:
-            if i == len(self._made):
-                following = next(self._simpler, None)
-                if following is None:
-                    return
-                self._made.append(following)
-            yield self._made[i]
-            i += 1
-
-    def go_on_from(self, message: Message | None) -> None:
-        """Those before this one were refused."""
-        for i, made in enumerate(self._made):
-            if made is message:
-                self._from = i
+        """The best first. Raises SimplerNeededError at the end."""
+        message = self.delivery.message
+        yield message
+        if message.blocks and not self.delivery.is_simplest:
+            raise SimplerNeededError
+        if message.blocks:
+            yield Message(message.text)
 
 
 def goes_on(posted: Posted) -> bool:

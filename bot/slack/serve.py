@@ -4,31 +4,51 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any, Protocol
+from functools import partial
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any, Literal, Protocol
 
 import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 from slack_bolt import App
 from slack_bolt.adapter.socket_mode import SocketModeHandler
+from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from analytics.errors import UserError
+from analytics.errors import DataUnavailableError, UserError
 from bot.config import Settings, secret
 from bot.scheduling import take_config
 from bot.setup import Bot
-from bot.slack.analysts import Analysts
-from bot.slack.app import SlackRefusedError, identify, slack_app
+from bot.slack.analysts import Analyst, finish_without
+from bot.slack.answering import Job
+from bot.slack.app import Identity, SlackRefusedError, identify, slack_app
+from bot.slack.blocks import Message
 from bot.slack.edge import Edge
+from bot.slack.keeper import Keeper
 from bot.slack.notices import Notices
+from bot.slack.oauth import TeamsClient, pages, workspaces_of
 from bot.slack.people import People
 from bot.slack.post import Poster, error_word, web_client
+from bot.slack.processes import (
+    EXIT_REFUSED,
+    Bell,
+    Nursery,
+    Role,
+    Supervisor,
+    machine_memory,
+)
 from bot.slack.sending import Senders
 from bot.slack.ticking import Ticker
+from bot.slack.worker import Here, Worker, serve_line
+from bot.terminal import say_error
+from storage import processes
 from storage.engines import StoreError
 from storage.outbox import Outbox
-from storage.queue import Queue, purge_jobs
+from storage.processes import BEAT_EVERY_S
+from storage.queue import Claim, Queue, purge_jobs
 from storage.state import SECRETS, StateError
 
 log = logging.getLogger("daybreak.slack")
@@ -36,6 +56,10 @@ log = logging.getLogger("daybreak.slack")
 #: What runs at SIGTERM gets so long; what is left is kept for the next process.
 FINISH_WITHIN_S = 12.0
 SEND_WITHIN_S = 3.0
+#: A process that has not ended by then is killed; together they stay below 20 s.
+ANALYST_WITHIN_S = 14.0
+EDGE_WITHIN_S = 5.0
+ASIDE = 4
 SEEN_FOR_S = 24 * 3600.0
 #: The audit keeps who asked what kind of question so long; its text goes earlier, by the settings.
 AUDIT_DAYS = 730
@@ -179,103 +203,276 @@ class HttpTransport:
 
 
 @dataclass
-class Service:
-    """The parts of a running bot, in the order in which they stop."""
+class EdgeService:
+    """The process that Slack talks to: it takes questions and posts answers. It has no store."""
 
     bot: Bot
     app: App
     poster: Poster
     queue: Queue
-    analysts: Analysts
     senders: Senders
     transport: Transport
     ticker: BackgroundScheduler
     clock: Ticker
+    is_quiet: bool = False
 
     def start(self) -> None:
         """Take questions. Raises UserError where Slack says no."""
         self.senders.start()
-        self.analysts.start()
         self.transport.start()
         self.ticker.start()
         self.clock.start()
 
-    def stop(self, finish: float = FINISH_WITHIN_S, send: float = SEND_WITHIN_S) -> int:
-        """Take no more, finish what runs, send what there is; what is left is kept: how much."""
+    def quiet(self) -> None:
+        """Take no more questions; what is answered is still posted."""
+        if self.is_quiet:
+            return
+        self.is_quiet = True
         self.transport.stop()
         self.clock.stop()
         if self.ticker.running:
             self.ticker.shutdown(wait=True)
-        self.analysts.stop(finish)
+
+    def stop(self, send: float = SEND_WITHIN_S) -> int:
+        """Take no more, and send what there is; how much is left for later."""
+        self.quiet()
         self.poster.stop()
         self.app.listener_runner.listener_executor.shutdown()
         unsent = self.senders.stop(send)
         left = self.queue.unfinished() + unsent
+        processes.gone(self.bot.state, processes.own_name("edge"))
         self.bot.close()
         return left
 
 
-def service(settings: Settings) -> Service:
-    """Open everything; nothing runs yet. Raises UserError with what to do."""
+def edge_service(settings: Settings, asked: Callable[[], None]) -> EdgeService:
+    """Open what the edge needs; nothing runs yet. Raises UserError with what to do.
+
+    `asked()` is called when there is a question, or one was cancelled.
+    """
     http = settings.slack.mode == "http"
-    token = needed("SLACK_BOT_TOKEN")
+    client = client_of(settings)
     other = needed("SLACK_SIGNING_SECRET" if http else "SLACK_APP_TOKEN")
-    client = web_client(token, settings.slack.api_url)
-    identity = identify(client)
-    bot = Bot.open(settings).knowing(People(lambda _: client, lambda _: identity.team))
-    limits = settings.limits
-    queue = Queue(
-        bot.state,
-        workers=limits.workers,
-        waiting=limits.waiting,
-        per_person=limits.per_person,
-    )
-    senders = Senders(Outbox(bot.state), Poster(client, patience_seconds=0))
+    identity = identity_of(client)
+    bot = open_bot(settings, client, identity, with_store=False)
+    queue = queue_of(bot)
+    senders = Senders(Outbox(bot.state), Poster(client, patience_seconds=0), asked)
     poster = Poster(client)
-    # the app wakes the analysts, and they tell by its threads: one must be made first
-    waking: list[Analysts] = []
+    several = client.workspaces if isinstance(client, TeamsClient) else None
     app = slack_app(
         bot,
         queue,
         poster,
         identity,
-        wake=lambda: waking[0].wake(),
+        wake=asked,
         signing_secret=other if http else "",
+        workspaces=several,
     )
-    notices = Notices(poster, app.listener_runner.listener_executor)
-    analysts = Analysts(bot, queue, senders, notices.slow)
-    waking.append(analysts)
     transport: Transport
     if http:
-        edge = Edge(app, other, ready=lambda: can_remember(bot))
+        opened = pages(several, settings) if several else {}
+        edge = Edge(app, other, ready=lambda: can_remember(bot), pages=opened)
         transport = HttpTransport(edge, settings.slack.host, settings.slack.port)
     else:
         transport = SocketTransport(app, other)
     take_config(bot.state, settings, bot.catalog)
-    clock = Ticker(bot.state, limits)
-    return Service(bot, app, poster, queue, analysts, senders, transport, ticker(bot), clock)
+    clock = Ticker(bot.state, settings.limits)
+    return EdgeService(bot, app, poster, queue, senders, transport, ticker(bot), clock)
 
 
-def serve(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; the exit status. Raises UserError where it can't start."""
+def client_of(settings: Settings) -> WebClient:
+    """What speaks to Slack: by the token, or by that of each of several workspaces."""
+    if settings.slack.workspaces:
+        return TeamsClient(settings.slack.api_url)
+    return web_client(needed("SLACK_BOT_TOKEN"), settings.slack.api_url)
+
+
+def identity_of(client: WebClient) -> Identity:
+    """Who we are in the one workspace; nobody where there are several."""
+    return Identity("", "", "") if isinstance(client, TeamsClient) else identify(client)
+
+
+def open_bot(settings: Settings, client: WebClient, identity: Identity, *, with_store: bool) -> Bot:
+    """The bot of a process that knows Slack. Raises UserError."""
+    bot = Bot.open(settings, with_store=with_store)
+    if isinstance(client, TeamsClient):
+        client.workspaces = workspaces_of(settings, bot.state)
+        return bot.knowing(People(client.workspaces.client, lambda team: team))
+    return bot.knowing(People(lambda _: client, lambda _: identity.team))
+
+
+def queue_of(bot: Bot) -> Queue:
+    """The line of accepted questions, as long as the settings say."""
+    limits = bot.settings.limits
+    return Queue(
+        bot.state,
+        workers=limits.workers,
+        waiting=limits.waiting,
+        per_person=limits.per_person,
+    )
+
+
+def analyst_of(bot: Bot, client: WebClient, answered: Callable[[], None]) -> Analyst:
+    """What works questions off, over a bot with a store; `answered()` hears of each answer."""
+    return Analyst(bot, queue_of(bot), Outbox(bot.state), Poster(client), answered)
+
+
+@dataclass
+class AnalystService:
+    """The process that has questions worked off, by a worker that it can kill."""
+
+    bot: Bot
+    keeper: Keeper
+    aside: ThreadPoolExecutor
+    ticker: BackgroundScheduler
+
+    def start(self) -> None:
+        """Begin to answer. Raises UserError where the store can't be opened."""
+        try:
+            self.keeper.worker.start()
+        except StoreError as error:
+            raise DataUnavailableError(error.message, hint=error.hint) from error
+        self.keeper.start()
+        self.ticker.start()
+
+    def stop(self, finish: float = FINISH_WITHIN_S) -> int:
+        """Begin nothing more, finish what runs; how many questions were given back."""
+        left = self.keeper.stop(finish)
+        if self.ticker.running:
+            self.ticker.shutdown(wait=True)
+        self.aside.shutdown()
+        processes.gone(self.bot.state, processes.own_name("analyst"))
+        self.bot.close()
+        return left
+
+
+def analyst_service(
+    bot: Bot, client: WebClient, worker: Worker | Here, answered: Callable[[], None]
+) -> AnalystService:
+    """What the analyst's process needs beside its worker; nothing runs yet."""
+    aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="notices")
+    outbox = Outbox(bot.state)
+    queue = queue_of(bot)
+
+    def failed(claim: Claim, job: Job, words: Message, outcome: str) -> None:
+        if finish_without(bot, queue, outbox, claim, job, words, outcome):
+            answered()
+
+    keeper = Keeper(
+        bot,
+        queue,
+        worker,
+        slow=Notices(Poster(client), aside).slow,
+        failed=failed,
+        memory_bytes=bot.settings.limits.memory_bytes or machine_memory() * 3 // 4,
+    )
+    beats = BackgroundScheduler(timezone="UTC")
+    every = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    beats.add_job(
+        beat, "interval", args=(bot, "analyst", worker.facts), seconds=BEAT_EVERY_S, **every
+    )
+    return AnalystService(bot, keeper, aside, beats)
+
+
+# The processes.
+
+
+def serve(settings: Settings, role: Literal["all", "edge", "analyst"] = "all") -> int:
+    """Run until SIGTERM or SIGINT; the exit status. Says on standard error why it can't start."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(Redacting())
-    running = service(settings)
-    stop = threading.Event()
+    asked, answered = Bell(), Bell()
+    edge_up, analyst_up = Bell(), Bell()
+    edge = partial(live_edge, settings, asked, answered, edge_up)
+    analyst = partial(live_analyst, settings, asked, answered, analyst_up)
+    roles = {
+        "edge": Role("edge", partial(refusing, edge), edge_up, EDGE_WITHIN_S),
+        "analyst": Role("analyst", partial(refusing, analyst), analyst_up, ANALYST_WITHIN_S),
+    }
+    chosen = list(roles.values()) if role == "all" else [roles[role]]
+    status = Supervisor(chosen).run()
+    log.info("stopped", extra={"status": status})
+    return status
 
-    def asked_to_stop(_: int, __: FrameType | None) -> None:
-        stop.set()
 
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, asked_to_stop)
+def refusing(live: Callable[[], int]) -> int:
+    """Say what keeps a process from its work."""
     try:
-        running.start()
+        return live()
+    except UserError as error:
+        say_error(error)
+        return EXIT_REFUSED
+
+
+def live_edge(settings: Settings, asked: Bell, answered: Bell, up: Bell) -> int:
+    """The edge, from its birth to its end."""
+    signs = signals()
+    edge = edge_service(settings, asked.ring)
+    threading.Thread(target=answered.answer, args=(edge.senders.wake,), daemon=True).start()
+    try:
+        edge.start()
+        up.ring()
         log.info("serving", extra={"mode": settings.slack.mode})
-        stop.wait()
+        while signs.get() != signal.SIGTERM:
+            edge.quiet()
     finally:
-        left = running.stop()
-        log.info("stopped", extra={"left": left})
+        left = edge.stop()
+        log.info("edge_stopped", extra={"left": left})
     return 0
+
+
+def live_analyst(settings: Settings, asked: Bell, answered: Bell, up: Bell) -> int:
+    """The analyst, from its birth to its end. Its worker is born of a process without threads."""
+    client = client_of(settings)
+    identity = identity_of(client)
+    nursery = Nursery(partial(compute, settings, client, identity, answered.ring))
+    signs = signals()
+    bot = open_bot(settings, client, identity, with_store=False)
+    analyst = analyst_service(bot, client, Worker(nursery), answered.ring)
+    try:
+        analyst.start()
+        threading.Thread(target=asked.answer, args=(analyst.keeper.wake,), daemon=True).start()
+        up.ring()
+        log.info("analysing", extra={"workers": settings.limits.workers})
+        while signs.get() != signal.SIGTERM:
+            pass
+    finally:
+        left = analyst.stop()
+        log.info("analyst_stopped", extra={"given_back": left})
+    return 0
+
+
+def compute(
+    settings: Settings,
+    client: WebClient,
+    identity: Identity,
+    answered: Callable[[], None],
+    line: Connection,
+) -> int:
+    """The worker, from its birth to its end."""
+
+    def opened() -> Analyst:
+        bot = open_bot(settings, client, identity, with_store=True)
+        return analyst_of(bot, client, answered)
+
+    most = settings.limits.memory_bytes or machine_memory() * 3 // 4
+    return serve_line(line, opened, memory_bytes=most)
+
+
+def signals() -> "SimpleQueue[int]":
+    """What this process is told: SIGUSR1 to take no more, SIGTERM to end."""
+    told: SimpleQueue[int] = SimpleQueue()
+    for sign in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(sign, lambda number, _: told.put(number))
+    return told
+
+
+def beat(bot: Bot, role: processes.Role, facts: Callable[[], dict[str, Any]]) -> None:
+    """Say that this process lives, and what it knows."""
+    try:
+        processes.beat(bot.state, processes.own_name(role), role, facts())
+    except StateError as error:
+        log.exception("state_error", extra={"detail": error.detail})
 
 
 def can_remember(bot: Bot) -> bool:
@@ -322,14 +519,14 @@ def housekeeping(bot: Bot) -> tuple[int, int]:
 
 
 def data_age(bot: Bot) -> float | None:
-    """Seconds from the newest row to now, written to the log; None for an empty store."""
+    """Seconds from the newest row to now, written to the log; None where there is none."""
     try:
-        through = bot.store.fork().data_through()
-    except StoreError as error:
-        log.exception("data_age_failed", extra={"detail": error.detail})
+        through = bot.data_through()
+    except StateError as error:
+        log.exception("state_error", extra={"detail": error.detail})
         return None
     if through is None:
-        log.warning("store_empty")
+        log.warning("data_age_unknown")
         return None
     seconds = (bot.now().replace(tzinfo=None) - through).total_seconds()
     log.info("data_age", extra={"seconds": round(seconds)})

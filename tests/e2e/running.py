@@ -1,8 +1,10 @@
 """Our bot, running in this process, between a driver and the proxy."""
 
+import dataclasses
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -11,7 +13,20 @@ from typing import Any, Literal
 import pytest
 
 from bot.config import LimitSettings, Settings, SlackSettings, StateSettings, StoreSettings
-from bot.slack.serve import Service, service
+from bot.setup import open_store
+from bot.slack.keeper import Keeper
+from bot.slack.post import Poster, web_client
+from bot.slack.sending import Senders
+from bot.slack.serve import (
+    AnalystService,
+    EdgeService,
+    analyst_of,
+    analyst_service,
+    edge_service,
+)
+from bot.slack.worker import Here
+from storage.queue import Queue
+from storage.state import State
 from tests.e2e.driver import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Driver, Workspace
 from tests.e2e.emulator import free_port
 
@@ -32,6 +47,53 @@ def bot_settings(
         limits=LimitSettings(per_person=50),
         slack=SlackSettings.model_validate(more),
     )
+
+
+@dataclass
+class Service:
+    """Both roles in this process, which meet in the state database alone, as processes do."""
+
+    edge: EdgeService
+    analyst: AnalystService
+
+    @property
+    def queue(self) -> Queue:
+        return self.edge.queue
+
+    @property
+    def senders(self) -> Senders:
+        return self.edge.senders
+
+    @property
+    def keeper(self) -> Keeper:
+        return self.analyst.keeper
+
+    @property
+    def poster(self) -> Poster:
+        return self.edge.poster
+
+    def start(self) -> None:
+        self.analyst.start()
+        self.edge.start()
+
+    def stop(self, finish: float, send: float) -> None:
+        self.edge.quiet()
+        self.analyst.stop(finish)
+        self.edge.stop(send)
+
+
+def service(settings: Settings) -> Service:
+    """Both roles; nothing runs yet."""
+    keepers: list[Keeper] = []
+    edge = edge_service(settings, asked=lambda: keepers[0].wake())
+    client = web_client(BOT_TOKEN, settings.slack.api_url)
+    bot = dataclasses.replace(
+        edge.bot, opened=open_store(settings), state=State.open(settings.state.url)
+    )
+    here = Here(analyst_of(bot, client, edge.senders.wake))
+    analyst = analyst_service(bot, client, here, edge.senders.wake)
+    keepers.append(analyst.keeper)
+    return Service(edge, analyst)
 
 
 @contextmanager

@@ -17,9 +17,8 @@ import pytest
 import yaml
 
 from analytics.command import Context
-from bot.slack.serve import Service
 from tests.e2e.driver import SIGNING_SECRET, TEAM, Ack, Driver, OverHttp, Workspace
-from tests.e2e.running import bot_settings, running
+from tests.e2e.running import Service, bot_settings, running
 from tests.e2e.test_durable import process, report
 
 pytestmark = pytest.mark.e2e

@@ -92,7 +92,7 @@ def test_a_long_question_shows_progress_and_is_cancelled_within_a_second(
         began = time.monotonic()
         assert driver.click(message, action).status == 200
         workspace.sink.wait_for(lambda r: r.body["text"] == "Cancelled.")
-        workspace.proxy.wait_for(lambda: not service.analysts.running, 1.0)
+        workspace.proxy.wait_for(lambda: not service.keeper.running, 1.0)
         assert time.monotonic() - began < 1.0
         driver.click(message, action)
         workspace.sink.wait_for(lambda r: "nothing left" in r.body["text"])

@@ -27,7 +27,7 @@ from analytics.errors import UserError
 from bot.config import LimitSettings, Settings, StateSettings, StoreSettings
 from bot.setup import Bot
 from bot.slack import text as safe
-from bot.slack.analysts import Analysts
+from bot.slack.analysts import Analyst
 from bot.slack.app import Identity, slack_app
 from bot.slack.post import Poster
 from bot.slack.sending import Senders
@@ -204,7 +204,7 @@ class Subject:
         self.slack = FakeSlack()
         self.queue = Queue(self.bot.state, workers=1, waiting=9, per_person=9)
         self.senders = Senders(Outbox(self.bot.state), Poster(self.slack, patience_seconds=0))
-        self.analysts = Analysts(self.bot, self.queue, self.senders, lambda *_: None)
+        self.analysts = Analyst(self.bot, self.queue, self.senders.outbox, self.senders.poster)
         self.app = slack_app(
             self.bot,
             self.queue,

@@ -1,8 +1,6 @@
 """Analysts answer into the outbox; senders empty it, each message once."""
 
-from collections.abc import Iterator
 from http.client import RemoteDisconnected
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +8,12 @@ import sqlalchemy as sa
 
 from bot.setup import Bot
 from bot.slack import sending
-from bot.slack.analysts import MOST_BEGUN, Analysts
+from bot.slack.analysts import MOST_BEGUN, Analyst
 from bot.slack.answering import Delivery, Job, told
 from bot.slack.blocks import File, Message, plain_message
 from bot.slack.post import Poster
 from bot.slack.sendable import assert_sendable
-from bot.slack.sending import Rungs, Senders
+from bot.slack.sending import Senders
 from storage.outbox import Outbox
 from storage.queue import Claim, Queue
 from storage.state import jobs, posts
@@ -120,7 +118,25 @@ def test_files_that_cannot_be_uploaded_are_said(senders: Senders, history: Histo
     put(senders, Delivery(job, Message("t", (), (File("a.csv", b"x", "A"),)), private=True))
     send_all(senders)
     texts = [call["text"] for call in history.of("chat.postEphemeral")]
-    assert texts == ["t", "I could not upload the files that belong to this answer."]
+    assert texts == ["t", "I could not post the files or details of this answer."]
+
+
+def test_detail_stands_in_the_thread_before_the_files(senders: Senders, history: History) -> None:
+    files = (File("a.csv", b"1", "A"),)
+    message = Message("fine", (SECTION,), files, detail=Message("more", (SECTION,)))
+    put(senders, Delivery(Job("digest", "U1", "C1", "mention"), message, private=False))
+    send_all(senders)
+    assert [m["text"] for m in history.messages] == ["fine", "more"]
+    assert history.messages[1]["thread_ts"] == "1.5"
+    assert len(history.uploads) == 1
+
+
+def test_a_detail_whose_answer_was_cut_is_looked_up(senders: Senders, history: History) -> None:
+    message = Message("fine", (SECTION,), detail=Message("more"))
+    put(senders, Delivery(Job("digest", "U1", "C1", "mention"), message, private=False))
+    history.cut = 2
+    send_all(senders)
+    assert [m["text"] for m in history.messages] == ["fine", "more"]
 
 
 def test_a_cut_answer_is_looked_up(senders: Senders, history: History) -> None:
@@ -175,30 +191,6 @@ def test_the_asker_hears_where_the_bot_is_no_member(senders: Senders, history: H
     assert "Invite me" in call["text"]
 
 
-def test_a_refused_block_goes_down_even_after_a_restart(senders: Senders, history: History) -> None:
-    history.fail("chat.postMessage", history.refuse("invalid_blocks"))
-    put(senders, Delivery(MENTION, FINE, private=False))
-    send_all(senders)
-    assert [(m["text"], "blocks" in m) for m in history.messages] == [("fine", False)]
-
-
-def test_a_refused_rung_is_not_tried_again_after_a_wait(senders: Senders, history: History) -> None:
-    history.fail("chat.postMessage", history.refuse("invalid_blocks"),
-                 history.refuse("ratelimited", 429, **{"Retry-After": "1"}))  # fmt: skip
-    made: list[str] = []
-
-    def simpler() -> Iterator[Message]:
-        for name in ("simple", "words"):
-            made.append(name)
-            yield Message(name)
-
-    senders.keep_rungs("k", Rungs(FINE, simpler()))
-    put(senders, Delivery(MENTION, FINE, private=False))
-    send_all(senders)
-    assert [m["text"] for m in history.messages] == ["simple"]
-    assert made == ["simple"]
-
-
 def test_what_is_for_one_goes_by_direct_message_at_last(senders: Senders, history: History) -> None:
     history.fail("chat.postEphemeral", history.refuse("user_not_in_channel"))
     put(senders, told(MENTION, plain_message("psst")))
@@ -221,8 +213,8 @@ def test_a_post_that_is_tried_for_ever_is_given_up(
 
 
 @pytest.fixture
-def analysts(bot: Bot, queue: Queue, senders: Senders) -> Analysts:
-    return Analysts(bot, queue, senders, lambda *_: None)
+def analysts(bot: Bot, queue: Queue, senders: Senders) -> Analyst:
+    return Analyst(bot, queue, senders.outbox, senders.poster)
 
 
 def claimed(queue: Queue, job: Job) -> Claim:
@@ -233,7 +225,7 @@ def claimed(queue: Queue, job: Job) -> Claim:
 
 
 def test_an_answer_is_in_the_outbox_when_its_question_is_done(
-    analysts: Analysts, queue: Queue, senders: Senders, history: History
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
 ) -> None:
     analysts.work(claimed(queue, MENTION))
     assert queue.unfinished() == 0
@@ -242,7 +234,7 @@ def test_an_answer_is_in_the_outbox_when_its_question_is_done(
 
 
 def test_what_is_not_understood_is_told_to_the_asker(
-    analysts: Analysts, queue: Queue, senders: Senders, history: History
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
 ) -> None:
     analysts.work(claimed(queue, Job("kpsi", "U1", "C1", "mention")))
     send_all(senders)
@@ -251,7 +243,7 @@ def test_what_is_not_understood_is_told_to_the_asker(
 
 
 def test_home_shows_an_answer_or_why_there_is_none(
-    analysts: Analysts, queue: Queue, senders: Senders, history: History
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
 ) -> None:
     analysts.work(claimed(queue, Job("schema", "U1", "", "home")))
     analysts.work(claimed(queue, Job("status", "U1", "", "home")))
@@ -265,7 +257,7 @@ def test_home_shows_an_answer_or_why_there_is_none(
 
 
 def test_what_is_asked_in_home_is_answered_directly(
-    analysts: Analysts, queue: Queue, senders: Senders, history: History
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
 ) -> None:
     analysts.work(claimed(queue, Job("help", "U1", "", "direct")))
     send_all(senders)
@@ -273,7 +265,7 @@ def test_what_is_asked_in_home_is_answered_directly(
 
 
 def test_a_thread_goes_on_whoever_asks(
-    analysts: Analysts, queue: Queue, senders: Senders, history: History
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
 ) -> None:
     analysts.work(claimed(queue, Job("help rules", "U1", "C1", "mention", thread_ts="1.1")))
     send_all(senders)
@@ -286,7 +278,7 @@ def test_a_thread_goes_on_whoever_asks(
 
 
 def test_a_cancelled_question_is_not_answered(
-    analysts: Analysts, queue: Queue, senders: Senders
+    analysts: Analyst, queue: Queue, senders: Senders
 ) -> None:
     claim = claimed(queue, MENTION)
     assert queue.cancel(claim.job, "U1")
@@ -295,7 +287,7 @@ def test_a_cancelled_question_is_not_answered(
 
 
 def test_a_question_that_ends_its_process_again_and_again_is_given_up(
-    analysts: Analysts, queue: Queue, senders: Senders, history: History
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
 ) -> None:
     queue.put("k", "U1", MENTION.to_json())
     for _ in range(MOST_BEGUN):
@@ -310,7 +302,7 @@ def test_a_question_that_ends_its_process_again_and_again_is_given_up(
 
 
 def test_a_bug_in_drawing_is_told(
-    analysts: Analysts,
+    analysts: Analyst,
     queue: Queue,
     senders: Senders,
     history: History,
@@ -325,8 +317,53 @@ def test_a_bug_in_drawing_is_told(
     assert "could not draw" in history.of("chat.postEphemeral")[0]["text"]
 
 
-def test_what_is_stopped_is_given_back(analysts: Analysts, queue: Queue, tmp_path: Path) -> None:
-    analysts.start()
-    assert analysts.stop(1) == 0
-    queue.put("k", "U1", MENTION.to_json())
-    assert queue.unfinished() == 1
+# Simpler forms.
+
+
+def refused_once(senders: Senders, history: History) -> None:
+    history.fail("chat.postMessage", history.refuse("invalid_blocks"))
+    parcel = senders.outbox.claim(60)
+    assert parcel is not None
+    senders.send(parcel)
+
+
+def worked_off(analysts: Analyst, queue: Queue) -> None:
+    claim = queue.claim(60)
+    assert claim is not None
+    analysts.work(claim)
+
+
+def test_a_refused_form_is_drawn_simpler_and_keeps_its_place(
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
+) -> None:
+    analysts.work(claimed(queue, Job("schema", "U1", "C1", "mention", "1.1")))
+    put(senders, Delivery(MENTION, Message("next"), private=False), "next")
+    refused_once(senders, history)
+    assert senders.outbox.claim(60) is None
+    worked_off(analysts, queue)
+    send_all(senders)
+    assert [m["text"] == "next" for m in history.messages] == [False, True]
+    tried, simpler, _ = history.of("chat.postMessage")
+    assert simpler["blocks"] != tried["blocks"]
+
+
+def test_a_form_refused_to_the_end_leaves_its_words(
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
+) -> None:
+    analysts.work(claimed(queue, Job("schema", "U1", "C1", "mention", "1.1")))
+    for _ in range(2):
+        refused_once(senders, history)
+        worked_off(analysts, queue)
+    send_all(senders)
+    assert ["blocks" in m for m in history.messages] == [False]
+
+
+def test_after_a_restart_a_refused_form_leaves_its_words(
+    analysts: Analyst, queue: Queue, senders: Senders, history: History
+) -> None:
+    put(senders, Delivery(MENTION, FINE, private=False))
+    refused_once(senders, history)
+    worked_off(analysts, queue)
+    send_all(senders)
+    assert [(m["text"], "blocks" in m) for m in history.messages] == [("fine", False)]
+    assert queue.unfinished() == 0

@@ -12,8 +12,8 @@ from bot.slack.serve import (
     Redacting,
     can_remember,
     data_age,
+    edge_service,
     housekeeping,
-    service,
     ticker,
 )
 from tests.slack.conftest import FakeSlack
@@ -36,7 +36,7 @@ def test_a_missing_secret_is_named(
         monkeypatch.setenv(name, value)
     settings = Settings(slack=SlackSettings.model_validate({"mode": mode}))
     with pytest.raises(MissingSecretError, match=missing) as caught:
-        service(settings)
+        edge_service(settings, lambda: None)
     assert "api.slack.com/apps" in caught.value.hint
     assert f"{missing}_FILE" in caught.value.hint
 

@@ -11,11 +11,10 @@ from analytics.commands.churn import Churn
 from analytics.result import Column, Result, Table
 from bot.access import Person, Place
 from bot.setup import Bot
-from bot.slack.analysts import Analysts
+from bot.slack.analysts import Analyst
 from bot.slack.answering import Delivery
 from bot.slack.app import slack_app
 from bot.slack.post import Poster
-from bot.slack.sending import Senders
 from storage.grants import Grant, give, take
 from storage.outbox import Outbox
 from storage.queue import Queue
@@ -36,33 +35,38 @@ DIRECT = {"type": "message", "channel_type": "im", "user": "U1", "text": "schema
 HOME = {"type": "app_home_opened", "user": "U1", "channel": "D0", "tab": "home"}
 
 
-def shared_form(app: App) -> BoltResponse:
+def shared_form(app: App, n: str) -> BoltResponse:
     values = {"channel": {"channel": {"selected_conversation": "C1"}}}
-    view = {"id": "V1", "hash": "1", "callback_id": "share", "private_metadata": "schema",
+    view = {"id": f"V{n}", "hash": "1", "callback_id": "share", "private_metadata": "schema",
             "state": {"values": values}, "type": "modal"}  # fmt: skip
     return interaction(app, {"type": "view_submission", "view": view})
 
 
-def home_button(app: App) -> BoltResponse:
-    body = {"type": "block_actions", "trigger_id": "h1", "container": {"type": "view"},
+def home_button(app: App, n: str) -> BoltResponse:
+    body = {"type": "block_actions", "trigger_id": n, "container": {"type": "view"},
             "actions": [{"type": "button", "action_id": "ask_10", "block_id": "b",
                          "value": "schema"}]}  # fmt: skip
     return interaction(app, body)
 
 
-#: Every way in, and whether a channel is part of it.
-WAYS: dict[str, tuple[Callable[[App], BoltResponse], bool]] = {
-    "command": (lambda app: command(app, "schema"), True),
-    "mention": (lambda app: event(app, mention("schema")), True),
-    "direct": (lambda app: event(app, DIRECT), False),
-    "home": (lambda app: event(app, HOME), False),
+#: Every way in, and whether a channel is part of it; each request has a number of its own.
+WAYS: dict[str, tuple[Callable[[App, str], BoltResponse], bool]] = {
+    "command": (lambda app, n: command(app, "schema", n), True),
+    "mention": (lambda app, n: event(app, mention("schema"), n), True),
+    "direct": (lambda app, n: event(app, DIRECT, n), False),
+    "home": (lambda app, n: event(app, HOME, n), False),
     "home button": (home_button, False),
-    "follow-up": (lambda app: click(app, "ask_0", "schema"), True),
-    "again": (lambda app: click(app, "again", "schema"), True),
-    "sql": (lambda app: click(app, "sql", "schema"), True),
-    "csv": (lambda app: click(app, "csv", "schema"), True),
+    "follow-up": (lambda app, n: click(app, "ask_0", "schema", trigger=n), True),
+    "again": (lambda app, n: click(app, "again", "schema", trigger=n), True),
+    "sql": (lambda app, n: click(app, "sql", "schema", trigger=n), True),
+    "csv": (lambda app, n: click(app, "csv", "schema", trigger=n), True),
     "shared": (shared_form, True),
 }
+#: Who asks, and who reads the channel; None: Slack does not say.
+OTHERS: tuple[tuple[Person | None, Place | None], ...] = (
+    ("guest", "own"), ("app", "own"), ("stranger", "own"), (None, "own"),
+    ("member", "shared"), ("member", "unseen"), ("member", None),
+)  # fmt: skip
 
 
 class Bench:
@@ -72,8 +76,7 @@ class Bench:
         self.bot = bot
         self.queue = Queue(bot.state, workers=9, waiting=9, per_person=9)
         self.outbox = Outbox(bot.state)
-        senders = Senders(self.outbox, Poster(slack, patience_seconds=0))
-        self.analysts = Analysts(bot, self.queue, senders, lambda *_: None)
+        self.analysts = Analyst(bot, self.queue, self.outbox, Poster(slack, patience_seconds=0))
         self.app = slack_app(bot, self.queue, Poster(slack), ME, signing_secret=SECRET)
 
     def answers(self) -> list[Delivery]:
@@ -100,46 +103,34 @@ def bench(bot: Bot, slack: FakeSlack) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_member_is_answered(bench: Bench, way: str) -> None:
-    assert WAYS[way][0](bench.app).status == 200
+def test_a_member_is_answered_and_others_get_nothing(
+    bench: Bench, members: Members, way: str
+) -> None:
+    """Whether it is known when they ask, or only when they are to be answered."""
+    send, in_channel = WAYS[way]
+    assert send(bench.app, "0").status == 200
     (delivery,) = bench.answers()
     assert bench.refused == 0
     if way not in ("home", "sql"):  # the empty store has no figures of yesterday
         assert "entities" in delivery.message.text
-
-
-@pytest.mark.parametrize("known", [False, True], ids=["at run", "in passing"])
-@pytest.mark.parametrize(
-    ("person", "place"),
-    [("guest", "own"), ("app", "own"), ("stranger", "own"), ("member", "shared"),
-     ("member", "unseen"), (None, "own"), ("member", None)],
-)  # fmt: skip
-@pytest.mark.parametrize("way", WAYS)
-def test_others_get_nothing(
-    bench: Bench,
-    members: Members,
-    slack: FakeSlack,
-    way: str,
-    person: Person | None,
-    place: Place | None,
-    known: bool,
-) -> None:
-    """Whether it is known when they ask, or only when they are to be answered."""
-    send, in_channel = WAYS[way]
-    if person == "member" and not in_channel:
-        return
     give(bench.bot.state, "", Grant("", "all", "user", "U1"), by=ADMIN)
-    members.people["U1"], members.places["C1"] = person, place
-    if known:
-        members.asked |= {"U1", "C1"}
-    assert send(bench.app).status == 200
-    deliveries = bench.answers()
-    assert bench.refused == 1
-    assert len(deliveries) == (0 if known and None not in (person, place) else 1)
-    for delivery in deliveries:
-        assert delivery.private
-        assert not delivery.message.files
-        assert "entities" not in json.dumps(delivery.to_json())
+    for n, (person, place) in enumerate(OTHERS, 1):
+        if person == "member" and not in_channel:
+            continue
+        members.people["U1"], members.places["C1"] = person, place
+        for known in (False, True):
+            members.asked = {"U1", "C1"} if known else set()
+            before = bench.refused
+            assert send(bench.app, f"{n}.{known}").status == 200
+            deliveries = bench.answers()
+            assert bench.refused == before + 1
+            assert len(deliveries) <= 1
+            if known and None not in (person, place):
+                assert deliveries == []  # it was not even accepted
+            for refusal in deliveries:
+                assert refusal.private
+                assert not refusal.message.files
+                assert "entities" not in refusal.to_json()
 
 
 @pytest.mark.parametrize("field", ["team", "user_team", "source_team"])
