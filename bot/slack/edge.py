@@ -119,10 +119,7 @@ class Edge:
 
     async def open(self, page: Page, scope: Scope) -> tuple[int, Headers, bytes]:
         """A page for a browser."""
-        try:
-            query = parse_qs(scope["query_string"].decode("ascii"), max_num_fields=MOST_FIELDS)
-        except ValueError:
-            raise Refusal(400, "query") from None
+        query = scope["query_string"].decode("latin-1")
         request = BoltRequest(body="", query=query, headers=dict(headers_of(scope)))
         response = await self._in_thread(page, request)
         return response.status, response.headers, (response.body or "").encode()
