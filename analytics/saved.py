@@ -16,17 +16,20 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import pandas as pd
 import sqlalchemy as sa
 
 from analytics.catalog import Catalog, Members
 from analytics.command import Context
-from analytics.errors import UserError
+from analytics.errors import NotEnoughDataError, UserError
 from analytics.habits import SAID, Condition, Conditions, habits_of
 from analytics.methods.portraits.model import Model
 from analytics.methods.portraits.rfm import BEST, NAMES, Grid
 from analytics.methods.portraits.scaling import LIMIT
 from analytics.period import Period, parse_period
 from analytics.scope import Filter, Filters, Scope, scope_of
+from analytics.words import listed
+from storage.schema import orders
 from storage.segments import SavedSegment, saved_segments
 from storage.sql import Sql, dbl, natural_log1p
 from storage.state import State
@@ -152,6 +155,24 @@ def traits_of(test: Test) -> tuple[str, ...]:
             return RFM
         case Conditions():
             return tuple(SAID[c.trait] for c in test)
+
+
+def in_segments(ctx: Context, scope: Scope, people: pd.DataFrame) -> pd.DataFrame:
+    """Those of the rows whose `person_id` is in the scope's saved segments; all where none is.
+
+    Raises NotEnoughDataError where nobody is.
+    """
+    if not scope.members:
+        return people
+    person = orders.c.person_id
+    chosen = sa.select(person).distinct().where(person.is_not(None), *scope.whose(person))
+    kept = people[people["person_id"].isin(ctx.store.column(chosen))].reset_index(drop=True)
+    if kept.empty:
+        named = listed([m.name for m in scope.members])
+        raise NotEnoughDataError(
+            f"Nobody of segment {named} is among them.", hint="See `segments` for who is where."
+        )
+    return kept
 
 
 # --- as expressions -----------------------------------------------------------------------------

@@ -233,6 +233,13 @@ class Scope:
             condition(f, values[f.dimension]) for f in self.filters if f.dimension != SEGMENT.name
         ]
 
+    def of_everybody(self) -> "Scope":
+        """The same without saved segments: what foretells must not be learnt from people who were
+        chosen by what they did since.
+        """
+        kept = tuple(f for f in self.filters if f.dimension != SEGMENT.name)
+        return replace(self, filters=Filters(kept), members=())
+
     def whose(self, person_id: Sql) -> list[Sql]:
         """The saved segments among the filters, as conditions on whoever did something.
 

@@ -10,7 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from analytics.catalog import ENTITY
+from analytics.catalog import ENTITY, SEGMENT
 from analytics.command import Command, Context, says
 from analytics.entities import CART_EVENT, product_ranges, rows_of
 from analytics.errors import NotEnoughDataError, UserError
@@ -32,6 +32,7 @@ from analytics.methods.prediction import (
 )
 from analytics.period import DAY, between
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
+from analytics.saved import in_segments
 from analytics.scope import Filters, Scope, Window, day_number, day_of, scope_of
 from analytics.words import EXPONENTS, counted, date_words, listed, share_words, short_words, words
 from storage.sql import Sql, isum
@@ -511,7 +512,8 @@ def studied(ctx: Context, question: Question) -> Study:
         )
     plan = planned(span, question)
     whole = between(span.first, plan.now)
-    scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("orders", whole)], question.where)
+    asked = scope_of(ctx.store, ctx.catalog, ctx.zone, [("orders", whole)], question.where)
+    scope = asked.of_everybody()
     ctx.tell("Reading what each person did before each cut")
     train = pd.concat(
         [people_at(ctx, scope, plan, cut, question) for cut in plan.train], ignore_index=True
@@ -519,6 +521,7 @@ def studied(ctx: Context, question: Question) -> Study:
     test = people_at(ctx, scope, plan, plan.test, question)
     now = people_at(ctx, scope, plan, plan.now, question)
     refuse_too_few(train, test, now, question)
+    now = in_segments(ctx, asked, now)
     simulated = "events" in ctx.store.tables_read and any(
         s.simulated for s in ctx.store.sources({"events"})
     )
@@ -837,6 +840,12 @@ def card(ctx: Context, study: Study) -> Iterator[Note]:
 
 def drifted(ctx: Context, study: Study) -> Iterator[Note]:
     """Warns of drivers that stand elsewhere today than where the model learnt."""
+    if any(f.dimension == SEGMENT.name for f in study.question.where):
+        yield Note(
+            "Learnt from and tested on all buyers; asked about those of the segment, who were "
+            "chosen by what they did."
+        )
+        return
     today = table_of(study.people)
     for driver in study.drivers[:SHOWN_DRIVERS]:
         then, now = study.training[:, driver.feature], today[:, driver.feature]

@@ -27,6 +27,7 @@ from analytics.methods.lifetime import (
 )
 from analytics.period import DAY, Period, between
 from analytics.result import Chart, Column, Figure, Note, Part, Result, Series, Table
+from analytics.saved import in_segments
 from analytics.scope import Filters, Scope, day_number, day_of, in_words, instant, scope_of
 from analytics.words import counted, date_words, share_words, short_words, words
 from storage.schema import orders
@@ -86,24 +87,27 @@ class Value(Command):
         ctx.tell("Reading when each person ordered")
         held_back = min(self.horizon, int(period.days * MOST_HELD_BACK))
         cut = period.end - held_back * DAY
-        people = histories(ctx, scope, cut, held_back, whole=period.start <= self.period.start)
-        again = int((people["orders"] > 1).sum())
+        everybody = histories(
+            ctx, scope.of_everybody(), cut, held_back, whole=period.start <= self.period.start
+        )
+        again = int((everybody["orders"] > 1).sum())
         if again < LEAST_REPEAT_BUYERS:
             raise NotEnoughDataError(
                 f"Only {counted(again, 'person', 'people')} came back on another day; a forecast "
                 f"needs {LEAST_REPEAT_BUYERS}.",
                 hint="Ask for a longer period, or fewer filters.",
             )
-        seen = before(people, period.end)
         try:
-            lives, amounts = fit(seen)
+            lives, amounts = fit(before(everybody, period.end))
         except NoFitError as error:
             raise NotEnoughDataError(
                 "People's orders do not tell how long they stay: the model finds no best fit.",
                 hint="Ask for a longer period, or fewer filters.",
             ) from error
+        people = in_segments(ctx, scope, everybody)
+        seen = before(people, period.end)
         foreseen = foresee(people, seen, lives, amounts, self.horizon)
-        check = checked(people, cut, held_back)
+        check = checked(everybody, cut, held_back)
         return self.say(ctx, Forecast(period, foreseen, seen, lives, amounts, check, scope))
 
     def say(self, ctx: Context, found: "Forecast") -> Result:
