@@ -15,7 +15,7 @@ import pytest
 from bot.config import LimitSettings, Settings, SlackSettings, StateSettings, StoreSettings
 from bot.setup import open_store
 from bot.slack.keeper import Keeper
-from bot.slack.post import Poster, web_client
+from bot.slack.post import Poster
 from bot.slack.sending import Senders
 from bot.slack.serve import (
     AnalystService,
@@ -86,7 +86,7 @@ def service(settings: Settings) -> Service:
     """Both roles; nothing runs yet."""
     keepers: list[Keeper] = []
     edge = edge_service(settings, asked=lambda: keepers[0].wake())
-    client = web_client(BOT_TOKEN, settings.slack.api_url)
+    client = edge.poster.client
     bot = dataclasses.replace(
         edge.bot, opened=open_store(settings), state=State.open(settings.state.url)
     )
