@@ -389,6 +389,9 @@ class _Reader:
             if kinds(annotation)[0] not in (Period, Filters, Dimension, Conditions):
                 for phrase in field_words(name, saying):
                     self.phrases[fold(phrase)] = name
+        self.pairs = {
+            fold(c) for a, _ in self.fields.values() for c in choices(a) if "-" in c
+        }  # choices that may be said in two words
         self.values: dict[str, Any] = {}
         self.filters: list[Filter] = []
         self.conditions: list[Condition] = []
@@ -488,6 +491,9 @@ class _Reader:
             annotation, saying = self.fields[name]
             if saying.unit == "metric" and i + n < len(self.words):
                 return self.metric(name, i + n)
+            if saying.unit == "hours" and i + n < len(self.words):  # 22:00 is no field named 22
+                self.set_field(name, self.words[i + n].text)
+                return i + n + 1
             said, after = self.value(i + n, many=str in kinds(annotation))
             if saying.unit == "days" and after < len(self.words):
                 after += self.joined(after, 1) == "day"
@@ -564,13 +570,14 @@ class _Reader:
         return i + n
 
     def choice(self, i: int) -> int | None:
-        """A word of a Literal field, alone."""
-        folded = self.joined(i, 1)
-        for name, (annotation, _) in self.fields.items():
-            for word in choices(annotation):
-                if folded == fold(word):
-                    self.set(name, word, name)
-                    return i + 1
+        """A word of a Literal field, alone; `new-items` may be said `new items`."""
+        for n in (2, 1):
+            folded = self.joined(i, n) if i + n <= len(self.words) else ""
+            for name, (annotation, _) in self.fields.items():
+                for word in choices(annotation):
+                    if folded == fold(word):
+                        self.set(name, word, name)
+                        return i + n
         return None
 
     def filter(self, i: int) -> int | None:
@@ -670,7 +677,7 @@ class _Reader:
             return any(fold(f) == self.joined(i + 1, 1) for f in FORMS)
         if any(self.joined(i, n) in self.phrases for n in (1, 2, 3) if i + n <= len(self.words)):
             return True
-        if self.joined(i, 1) in self.dimensions:
+        if self.joined(i, 1) in self.dimensions or self.joined(i, 2) in self.pairs:
             return True
         if token.text.casefold() in CONNECTORS and i + 1 < len(self.words):
             return self.begins_clause(i + 1)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bot.setup import Bot
+from bot.slack import alerting
 from bot.slack.answering import Delivery
 
 
@@ -22,4 +23,4 @@ class Chore:
 
 
 #: To add one: a line.
-CHORES: tuple[Chore, ...] = ()
+CHORES: tuple[Chore, ...] = (Chore("alerts", 300, alerting.watch),)

@@ -7,9 +7,11 @@ compares the outcome with the tables.
 
 from alembic import context
 
+import storage.alerts
 import storage.experiments
 import storage.grants
 import storage.installs
+import storage.processes
 import storage.schedules
 import storage.segments  # noqa: F401 - their tables
 from storage.state import VERSION_TABLE, metadata
