@@ -4,10 +4,10 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analytics.catalog import ENTITY, Dimension, Metric
+from analytics.catalog import ENTITY, SEGMENT, Dimension, Metric
 from analytics.command import Command, Context, says
 from analytics.entities import adds_up
-from analytics.errors import NotEnoughDataError
+from analytics.errors import NotEnoughDataError, UserError
 from analytics.measure import (
     Quantities,
     Reading,
@@ -23,7 +23,19 @@ from analytics.measure import (
 )
 from analytics.methods.drivers import within_chance
 from analytics.period import Period
-from analytics.result import Chart, Column, Figure, Note, Number, Part, Result, Series, Table, Value
+from analytics.result import (
+    Chart,
+    Column,
+    Figure,
+    Note,
+    Number,
+    Part,
+    Result,
+    Series,
+    Table,
+    Unit,
+    Value,
+)
 from analytics.scope import Filters, Scope, Window, in_words, previous_in_words, scope_of
 from analytics.words import date_words, listed, moved, share_words, short_words
 
@@ -43,6 +55,28 @@ SLICED_TABLES = ("orders", "events")
 #: Returns of this share of the revenue are worth a word in the headline.
 MUCH = 0.1
 
+#: What two groups of people are compared by, whatever their size; the first that are known.
+COMPARED = ("average_order", "conversion", "orders_per_buyer", "repeat_rate", "revenue")
+UNIT_TITLES: dict[Unit, str] = {
+    "share": "Shares",
+    "money": "Money",
+    "number": "Averages",
+    "score": "Scores",
+    "seconds": "Times",
+    "days": "Days",
+    "times": "Ratios",
+    "points": "Points",
+    "change": "Changes",
+    "count": "Counts",
+}
+#: Units that may be below zero: nothing is a multiple of them.
+SIGNED = frozenset({"score", "points", "change"})
+#: What to mind about numbers of a saved segment.
+CHOSEN = (
+    "The people of a segment are chosen by what they did up to today: part of any rise is that "
+    "choice."
+)
+
 #: What the chart shows, the first that is known.
 CHARTED = ("revenue", "daily_active", "new_people")
 
@@ -52,7 +86,8 @@ class Kpis(Command):
     """Headline numbers, and how they moved.
 
     Growth, activity, conversion and satisfaction in a period, each beside the same number of the
-    period before. `by <dimension>` gives a row for each country, category, channel or device.
+    period before. `by <dimension>` gives a row for each country, category, channel or device;
+    `vs segment <name>` sets a saved segment beside everybody, or beside another one.
     What the data can't tell is shown as unknown, with the reason.
     """
 
@@ -62,6 +97,12 @@ class Kpis(Command):
     period: Period = says("last 30 days", help="the days to look at")
     where: Filters = says(Filters(), help="only these countries, categories, channels, ...")
     by: Dimension | None = says(None, help="a row for each value of a dimension")
+    vs: str | None = says(
+        None,
+        help="a saved segment to set beside",
+        words=("vs segment", "versus segment", "versus"),
+        unit="segment",
+    )
 
     def run(self, ctx: Context) -> Result:
         """Figures by group with a daily chart; or a table by the dimension."""
@@ -71,6 +112,8 @@ class Kpis(Command):
                 "The store holds no data yet.",
                 hint="Load some with `python -m bot load orders FILE`, or try `make demo`.",
             )
+        if self.vs:
+            return self.beside(ctx, self.vs, spans)
         scope = scope_of(
             ctx.store, ctx.catalog, ctx.zone, compared(self.period, spans), self.where, self.by
         )
@@ -87,6 +130,48 @@ class Kpis(Command):
             follow_ups(self.period, scope, spans),
         )
 
+    def beside(self, ctx: Context, other: str, spans: Spans) -> Result:
+        """The figures of two groups of people, side by side."""
+        if self.by:
+            raise UserError(
+                "Two segments can't be set beside each other by a dimension too.",
+                hint=f"Leave out `by {self.by.name}`.",
+            )
+        ours = tuple(f for f in self.where if f.dimension == SEGMENT.name)
+        rest = Filters(tuple(f for f in self.where if f not in ours))
+        pair = (self.where, rest.plus(SEGMENT.name, other))
+        now = compared(self.period, spans)[:1]
+        scopes = [scope_of(ctx.store, ctx.catalog, ctx.zone, now, where) for where in pair]
+        sides = [read(ctx.store, scope, ctx.catalog.metrics, spans) for scope in scopes]
+        names = (Filters(ours).words() or "everybody", f"segment {scopes[1].members[-1].name}")
+        known = [
+            (a, b) for a, b in zip(*sides, strict=True) if a.now is not None or b.now is not None
+        ]
+        if not known:
+            raise NotEnoughDataError(
+                f"Nothing is known of either {in_words(self.period)}.", hint="Try another period."
+            )
+        headed = ", ".join(
+            t for t in (" beside ".join(names), self.period.words, rest.words()) if t
+        )
+        said = self.where.said()
+        return Result(
+            f"Key figures: {headed}",
+            beside_headline(self.period, names, known, ctx.currency),
+            (
+                *caveats(self.period, scopes[0], spans, ctx),
+                *few_behind(known),
+                *beside_tables(names, known),
+                *beside_chart(names, known),
+                Note(CHOSEN),
+            ),
+            (
+                f"kpis {self.period.words} {said}".strip(),
+                f"kpis {self.period.words} {pair[1].said()}",
+                f"top items {self.period.words} {pair[1].said()}",
+            ),
+        )
+
 
 def compared(period: Period, spans: Spans) -> list[tuple[str, Period]]:
     """The windows to read: the period and the one before; all time is from the first row on."""
@@ -97,10 +182,14 @@ def compared(period: Period, spans: Spans) -> list[tuple[str, Period]]:
 
 
 def caveats(period: Period, scope: Scope, spans: Spans, ctx: Context) -> list[Part]:
-    """What to know before the numbers: what the data do not cover, and that today runs on."""
+    """What to know before the numbers: what the data do not cover, that today runs on, and how the
+    people of a segment were chosen.
+    """
     if period.is_all_time:
         return []
     notes: list[Part] = list(coverage_notes(scope, spans, ("orders", "events")))
+    if scope.members and len(scope.windows) > 1:
+        notes.append(Note(CHOSEN))
     if period.start <= ctx.today < period.end:
         notes.append(Note("Today is not over: its numbers still grow."))
     return notes
@@ -184,6 +273,74 @@ def follow_ups(period: Period, scope: Scope, spans: Spans) -> tuple[str, ...]:
     verbs = [f"kpis by {name}" for name in ("country", "category") if name not in taken]
     verbs += ["segment"] * ("orders" in spans) + ["rules"] * ("order_lines" in spans)
     return tuple(f"{v} {period.words} {scope.filters.said()}".strip() for v in verbs)
+
+
+# --- beside a segment ----------------------------------------------------------------------------
+
+Pair = tuple[Reading, Reading]
+
+
+def beside_headline(
+    period: Period, names: tuple[str, str], known: Sequence[Pair], currency: str
+) -> str:
+    """What sets the two apart: average order, conversion and the rest, the first three known."""
+    by_name = {a.metric.name: (a, b) for a, b in known}
+    told = []
+    for name in COMPARED:
+        ours, theirs = by_name.get(name, (None, None))
+        if ours and theirs and ours.now is not None and theirs.now is not None:
+            values = [short_words(r.now, r.metric.unit, currency) for r in (ours, theirs)]
+            told.append(f"{ours.metric.label.lower()} {' against '.join(values)}")
+    text = f"{names[0][0].upper()}{names[0][1:]} beside {names[1]} {in_words(period)}"
+    return f"{text}: {listed(told[:3])}." if told else f"{text}: no figure is known of both."
+
+
+def beside_tables(names: tuple[str, str], known: Sequence[Pair]) -> list[Table]:
+    """A table per unit, two columns each; how many times as much the first has."""
+    tables = []
+    units = sorted({a.metric.unit for a, _ in known}, key=list(UNIT_TITLES).index)
+    for unit in units:
+        rows = [
+            (a.metric.label, a.now, b.now, None if unit in SIGNED else times(a.now, b.now))
+            for a, b in known
+            if a.metric.unit == unit
+        ]
+        columns = (
+            Column("metric", "Figure"),
+            Column("ours", f"{names[0][0].upper()}{names[0][1:]}", unit),
+            Column("theirs", f"{names[1][0].upper()}{names[1][1:]}", unit),
+            Column("times", "Times", "times"),
+        )
+        tables.append(Table(UNIT_TITLES[unit], columns, tuple(rows)))
+    return tables
+
+
+def times(ours: Number, theirs: Number) -> Number:
+    """How many times as much; None where that can't be said."""
+    return ours / theirs if ours is not None and theirs else None
+
+
+def few_behind(known: Sequence[Pair]) -> list[Note]:
+    """A word about the figures that stand on few of either."""
+    few = [
+        a.metric.label
+        for a, b in known
+        if any(s is not None and s < a.metric.minimum for s in (a.samples[0], b.samples[0]))
+    ]
+    return [Note(f"Small samples on one side or both: {listed(few)}.", "warning")] if few else []
+
+
+def beside_chart(names: tuple[str, str], known: Sequence[Pair]) -> list[Chart]:
+    """The shares of both; nothing where none is known."""
+    shares = [(a, b) for a, b in known if a.metric.unit == "share"]
+    if not shares:
+        return []
+    series = (
+        Series(names[0], tuple(a.now for a, _ in shares)),
+        Series(names[1], tuple(b.now for _, b in shares)),
+    )
+    labels = tuple(a.metric.label for a, _ in shares)
+    return [Chart("Shares, side by side", "bar", labels, series, "share", y_label="Share")]
 
 
 # --- chart --------------------------------------------------------------------------------------
