@@ -1,12 +1,14 @@
-"""The workspaces that installed the app, in the state database: the tables alone.
+"""The workspaces that installed the app, in the state database.
 
 They have the columns of slack_sdk's stores, which read and write them (`bot/slack/oauth.py`).
 Tokens are texts of any length, for they are kept encrypted. Instants are naive UTC datetimes.
 """
 
+import datetime as dt
+
 import sqlalchemy as sa
 
-from storage.state import metadata
+from storage.state import State, metadata
 
 bots = sa.Table(
     "slack_bots",
@@ -71,3 +73,11 @@ oauth_states = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("expire_at", sa.DateTime, nullable=False),
 )
+
+
+def purge_oauth_states(state: State) -> int:
+    """Delete what was begun in a browser and can't be ended any more; how many it were."""
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    with state.transaction() as connection:
+        expired = sa.delete(oauth_states).where(oauth_states.c.expire_at < now)
+        return connection.execute(expired).rowcount

@@ -47,7 +47,7 @@ INSTALL, REDIRECT = "/slack/install", "/slack/oauth_redirect"
 #: What an installation asks for: the bot scopes of manifest.yaml, and a test holds them equal.
 SCOPES = (
     "app_mentions:read", "assistant:write", "channels:history", "channels:read", "chat:write",
-    "commands", "files:write", "groups:history", "groups:read", "im:history", "im:write",
+    "commands", "files:write", "groups:history", "groups:read", "im:history", "im:read", "im:write",
     "usergroups:read", "users:read",
 )  # fmt: skip
 LEAST_KEY = 32

@@ -15,7 +15,6 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.access import Person, Place
-from bot.ids import is_direct
 from bot.slack.post import error_word
 
 log = logging.getLogger("daybreak.slack")
@@ -52,9 +51,7 @@ class People:
         return known[0] if known else None
 
     def place(self, team: str, channel: str, *, ask: bool) -> Place | None:
-        """Who reads that channel; a direct message is read by its two ends alone."""
-        if is_direct(channel):
-            return "own"
+        """Who reads that channel: also direct messages may be those of two other people."""
         return self._known("place", team, channel, self._ask_place, ask=ask)
 
     def members(self, team: str, group: str, *, ask: bool) -> frozenset[str] | None:

@@ -46,6 +46,7 @@ from bot.slack.worker import Here, Worker, serve_line
 from bot.terminal import say_error
 from storage import processes
 from storage.engines import StoreError
+from storage.installs import purge_oauth_states
 from storage.outbox import Outbox
 from storage.processes import BEAT_EVERY_S
 from storage.queue import Claim, Queue, purge_jobs
@@ -507,6 +508,7 @@ def housekeeping(bot: Bot) -> tuple[int, int]:
         purge_jobs(bot.state, older_than_seconds=SEEN_FOR_S)
         Outbox(bot.state).purge(older_than_seconds=SEEN_FOR_S)
         seen = bot.state.purge_seen(older_than_seconds=SEEN_FOR_S)
+        purge_oauth_states(bot.state)
         texts = bot.state.forget_texts(older_than_days=bot.settings.state.keep_questions_days)
         bot.state.purge_questions(
             older_than_days=max(AUDIT_DAYS, bot.settings.state.keep_questions_days)

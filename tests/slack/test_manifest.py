@@ -1,7 +1,6 @@
 """The manifest asks for what the code registers and calls: no more, no less."""
 
 import ast
-import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ import pytest
 import yaml
 from slack_bolt.listener import CustomListener
 
-from analytics.catalog import Catalog
 from bot.config import SlackSettings
-from bot.parse import parse
 from bot.setup import Bot
+from bot.slack.agent import PROMPTS
 from bot.slack.app import ASK_ABOUT, ASK_ANYWHERE, Identity, slack_app
 from bot.slack.post import Poster
 from storage.queue import Queue
@@ -29,8 +27,8 @@ SCOPES: dict[str, set[str]] = {
     "auth_test": set(),
     "chat_postMessage": {"chat:write"},
     "chat_postEphemeral": {"chat:write"},
-    # who reads a channel; direct messages are not asked about
-    "conversations_info": {"channels:read", "groups:read"},
+    # who reads a channel
+    "conversations_info": {"channels:read", "groups:read", "im:read"},
     # looks for its own message where Slack did not say whether it took it
     "conversations_history": {"channels:history", "groups:history", "im:history"},
     "chat_update": {"chat:write"},
@@ -110,8 +108,9 @@ def test_events_and_commands_are_those_registered(
     assert events == ["app_home_opened", "app_mention", "message.im"]
     assert manifest["features"]["app_home"]["home_tab_enabled"] is True
     assert manifest["settings"]["interactivity"]["is_enabled"] is True
-    for prompt in manifest["features"]["agent_view"]["suggested_prompts"]:
-        assert parse(prompt["message"], dt.date(2026, 10, 10), Catalog()).text
+    offered = manifest["features"]["agent_view"]["suggested_prompts"]
+    known = {(p.title, p.question) for p in PROMPTS}
+    assert {(p["title"], p["message"]) for p in offered} <= known
     assert manifest["settings"]["socket_mode_enabled"] is (SlackSettings().mode == "socket")
 
 

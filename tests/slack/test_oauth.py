@@ -1,5 +1,6 @@
 """Several workspaces: installing, tokens at rest and in turn, and each workspace apart."""
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ from bot.slack.people import People
 from bot.slack.post import Poster
 from bot.slack.sending import Senders
 from storage.grants import Grant, give, grants_of
-from storage.installs import bots, installations
+from storage.installs import bots, installations, oauth_states, purge_oauth_states
 from storage.outbox import Outbox
 from storage.queue import Queue
 from tests.slack.conftest import FakeSlack
@@ -304,6 +305,16 @@ def test_a_state_is_good_once_and_in_its_browser(
     assert all("Not installed" in r.body for r in refused)
     assert come_back(install, cookie, code="c", state=state).status == 200
     assert come_back(install, cookie, code="c", state=state).status == 401
+
+
+def test_what_was_begun_and_not_ended_is_forgotten(
+    bot: Bot, install: dict[str, Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(install)
+    assert purge_oauth_states(bot.state) == 0
+    with bot.state.transaction() as connection:
+        connection.execute(sa.update(oauth_states).values(expire_at=dt.datetime(2026, 1, 1)))
+    assert purge_oauth_states(bot.state) == 1
 
 
 def test_a_code_that_slack_does_not_know_installs_nothing(
