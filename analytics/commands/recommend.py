@@ -1,16 +1,22 @@
 """recommend: what to show whom, why, and how often that would have been right."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
+from analytics.catalog import SEGMENT
 from analytics.command import Command, Context, says
 from analytics.entities import rows_of
 from analytics.errors import NotEnoughDataError, UnknownNameError, UserError, nearest
 from analytics.measure import spans_of
+from analytics.methods.contents import most_like, weights_of_new, words_of
 from analytics.methods.portraits.clustering import one_thread
 from analytics.methods.recommenders import (
     COMPARE_ON,
@@ -21,16 +27,28 @@ from analytics.methods.recommenders import (
     Study,
     TooFewError,
     alike,
+    fit,
     possible,
+    quality,
     reason,
     shown_most,
+    speaks_for,
     studied,
 )
 from analytics.period import DAY, Period, between
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table
-from analytics.scope import Filters, Scope, day_number, day_of, in_quotes, in_words, scope_of
+from analytics.scope import (
+    Filters,
+    Scope,
+    day_number,
+    day_of,
+    in_quotes,
+    in_words,
+    scope_of,
+    start_of_day,
+)
 from analytics.words import counted, date_words, decimal_words, listed, share_words, words
-from storage.schema import consents, items, orders, people
+from storage.schema import consents, items, order_lines, orders, people
 
 #: Items with fewer buyers, and comparisons on fewer people, tell too little.
 LEAST_BUYERS = 5
@@ -44,6 +62,16 @@ COUNT_ON = 500
 WORTH_IT = 1.05
 MOST_SHOWN = 50
 CHARTED = 10
+#: People in a list, and items for each.
+MOST_LISTED = 5_000
+LISTED_ITEMS = 3
+#: An item is new for so many days from its first sale on, while few have bought it.
+NEW_DAYS = 60
+#: One in so many items is hidden to test how well new ones are placed.
+HIDDEN_PART = 5
+#: Attributes of items that tell whether they can be had.
+HAVING, LACKING = ("stock", "in_stock", "available", "availability"), ("discontinued", "sold_out")
+NONE_LEFT = ("", "0", "false", "no", "none", "out of stock", "out_of_stock", "sold out")
 #: Purposes of a consent that recommending needs, where one was asked for.
 PURPOSES = ("personalisation", "personalization", "recommendations", "recommendation", "profiling")
 
@@ -52,24 +80,31 @@ PURPOSES = ("personalisation", "personalization", "recommendations", "recommenda
 class Recommend(Command):
     """What to offer whom: items that people like them went on to buy.
 
-    Popularity, item likeness (cosine, BM25) and EASE are compared on what people bought next, and
-    the best is taken. `user 12347` gives one person's items with reasons, for you alone; `similar
-    to item "RED MUG"` what buyers of an item buy too; neither: how good recommendations are here.
+    Popularity, item likeness (cosine, BM25), EASE, likeness of words, a hybrid and embeddings are
+    compared on what people bought next, and the best is taken. `user 12347` gives one person's
+    items with reasons, for you alone; `for segment loyal` what to show a group; `each person` a
+    list to export; `similar to item "RED MUG"` what buyers of an item buy too; `new items` places
+    those that nobody knows yet; none of these: how good recommendations are here.
     """
 
     examples: ClassVar = (
         "recommend",
         "recommend user 12347",
         'recommend similar to item "JUMBO BAG RED RETROSPOT"',
+        "recommend new items",
     )
-    aliases: ClassVar = ("recommendations", "suggest")
+    aliases: ClassVar = ("recommendations", "suggest", "similar")
 
     user: str | None = says(
         None, words=("user", "person", "customer"), help="whom to recommend to; for you alone"
     )
     item: str | None = says(
-        None, words=("similar to item", "similar to", "item", "like"),
+        None, words=("similar to item", "similar to", "similar item", "item", "like"),
         help="an item (or words of its name) to find similar ones of",
+    )  # fmt: skip
+    what: Literal["overview", "new-items", "each-person"] = says(
+        "overview", help="new-items: what hardly anybody has bought yet; each-person: a list of "
+        "people with their items, for you alone",
     )  # fmt: skip
     period: Period = says("last 365 days", help="the purchases to learn from")
     where: Filters = says(Filters(), help="only items of a category, orders from a country, ...")
@@ -79,8 +114,8 @@ class Recommend(Command):
 
     @property
     def shows_people(self) -> bool:
-        """Whether it is about one person."""
-        return self.user is not None
+        """Whether it is about single persons."""
+        return self.user is not None or self.what == "each-person"
 
     def run(self, ctx: Context) -> Result:
         """Read who bought what, compare recommenders, and show what is asked for."""
@@ -89,25 +124,41 @@ class Recommend(Command):
                 "Say a person or an item, not both.",
                 hint=f"Try `recommend user {self.user}`.",
             )
+        if self.what != "overview" and (self.item or (self.user and self.what == "each-person")):
+            raise UserError(
+                f"`{self.what}` goes with neither an item nor, for each person, a user.",
+                hint=f"Try `recommend {self.what}`.",
+            )
         if self.user:
             refuse_without_consent(ctx, self.user)
         ctx.tell("Reading who bought what")
-        market = read(ctx, self.period, self.where)
+        whose = tuple(f for f in self.where if f.dimension == SEGMENT.name)
+        others = tuple(f for f in self.where if f.dimension != SEGMENT.name)
+        market = read(ctx, self.period, Filters(others))
         named = named_item(market, self.item) if self.item else None
-        kinds: tuple[Kind, ...] = (
-            ("popularity", "cosine") if named else possible(len(market.log.items))
-        )
-        ctx.tell("Comparing recommenders")
+        group = group_of(ctx, market, self.where) if whose else market.log.people
         with one_thread():
-            study = compared(market, kinds)
+            if self.what == "new-items":
+                return self.new(market, newcomers(ctx, market), group)
+            kinds: tuple[Kind, ...] = (
+                ("popularity", "cosine")
+                if named
+                else possible(len(market.log.items), len(market.log), market.texts)
+            )
+            ctx.tell("Comparing recommenders")
+            study = market.in_stock(compared(market, kinds))
             if named:
                 return self.similar(market, study, named)
-            return self.to_person(market, study) if self.user else self.overall(market, study)
+            if self.user:
+                return self.to_person(market, study)
+            if self.what == "each-person":
+                return self.to_each(market, study, agreed(ctx, group))
+            return self.overall(market, study, group if whose else None)
 
     # -- overall
 
-    def overall(self, market: "Market", study: Study) -> Result:
-        """How good each recommender is, and what the best would show most."""
+    def overall(self, market: "Market", study: Study, group: NDArray[np.object_] | None) -> Result:
+        """How good each recommender is, and what the best would show most, perhaps to a group."""
         best, usual = study.qualities[study.taken], study.qualities["popularity"]
         headline = (
             f"Ten recommendations by {NAMES[study.taken]} hold something that the person went on "
@@ -115,7 +166,13 @@ class Recommend(Command):
         )
         if study.taken != "popularity":
             headline += f"; the ten bestsellers do for {share_words(round(usual.hit_rate, 2))}"
-        shown = self.shown_table(market, study)
+        shown = self.shown_table(market, study, group)
+        if group is not None and shown:
+            item, people = shown[0].rows[0][:2]
+            headline = (
+                f"Offer {self.where.words()} {item}: it is among the first {self.top} for "
+                f"{people} of the latest buyers. {headline}"
+            )
         first = market.name(study.log.items[0]) if not shown else str(shown[0].rows[0][0])
         parts: list[Part] = [
             qualities_table(study),
@@ -133,15 +190,15 @@ class Recommend(Command):
         follow_ups = (
             f"recommend similar to item {in_quotes(first)} {self.period.words}",
             f"rules with item {in_quotes(first)} {self.period.words}",
-            f"top items {self.period.words}",
+            f"recommend new items {self.period.words}",
         )
         return Result(self.title("Recommendations"), f"{headline}.", tuple(parts), follow_ups)
 
-    def shown_table(self, market: "Market", study: Study) -> list[Table]:
-        """What the best would show most, over people who bought lately."""
-        last = np.zeros(len(study.log.people), dtype=np.int64)
-        np.maximum.at(last, study.log.person, study.log.day)
-        lately = np.argsort(-last, kind="stable")[:COUNT_ON]
+    def shown_table(
+        self, market: "Market", study: Study, group: NDArray[np.object_] | None
+    ) -> list[Table]:
+        """What the best would show most, over people (of a group) who bought lately."""
+        lately = latest(study.log, study.log.people if group is None else group)[:COUNT_ON]
         buyers = np.asarray(study.bought.sum(axis=0)).ravel()
         records = [
             {
@@ -150,7 +207,7 @@ class Recommend(Command):
                 "share": n / len(lately),
                 "buyers": int(buyers[i]),
             }
-            for i, n in shown_most(study, [int(p) for p in lately])[: self.top]
+            for i, n in shown_most(study, [int(p) for p in lately], self.top)[: self.top]
         ]
         columns = (
             Column("item", "Item"),
@@ -158,7 +215,8 @@ class Recommend(Command):
             Column("share", "Of the people", "share"),
             Column("buyers", "Buyers so far", "count"),
         )
-        title = f"What the last {counted(len(lately), 'buyer')} would be shown most"
+        of = f" of {self.where.words()}" if group is not None else ""
+        title = f"What the last {counted(len(lately), 'buyer')}{of} would be shown most"
         return [Table.of(title, columns, records)] if records else []
 
     # -- one person
@@ -168,8 +226,8 @@ class Recommend(Command):
         row = study.row(self.user or "")
         shown = [int(i) for i in study.model.best(row, self.top)[0] if i >= 0]
         if not shown:  # nothing like what they bought is left: what everybody buys
-            order = np.argsort(-study.model.popular, kind="stable")
-            shown = [int(i) for i in order if i not in set(row.indices)][: self.top]
+            known = set(row.indices)
+            shown = [i for i in bestsellers(study) if i not in known][: self.top]
         buyers = np.asarray(study.bought.sum(axis=0)).ravel()
         records = []
         for i in shown:
@@ -215,6 +273,135 @@ class Recommend(Command):
             self.title(f"Recommendations for {self.user}"), f"{headline}.", (table, *notes),
             follow_ups,
         )  # fmt: skip
+
+    # -- each person, for a list
+
+    def to_each(self, market: "Market", study: Study, group: "Agreed") -> Result:
+        """The first items of everybody in a group who has not refused, latest buyers first."""
+        people = latest(study.log, group.people)[:MOST_LISTED]
+        if not len(people):
+            raise NotEnoughDataError(
+                f"Nobody of them bought anything common {in_words(self.period)}.",
+                hint="Ask for a longer period.",
+            )
+        n = min(self.top, LISTED_ITEMS)
+        best = study.model.best(study.bought[people], n)
+        popular = bestsellers(study)
+        records = []
+        for person, row in zip(people, best, strict=True):
+            own = study.bought[[int(person)]]
+            shown = [int(i) for i in row if i >= 0]
+            if len(shown) < n:
+                known = {*own.indices, *shown}
+                shown += [i for i in popular if i not in known][: n - len(shown)]
+            why = speaks_for(study, own, shown[0])
+            records.append(
+                {
+                    "person_id": study.log.people[person],
+                    **{f"item_{k}": market.name(study.log.items[i]) for k, i in enumerate(shown)},
+                    "because": "most people buy it"
+                    if why is None
+                    else f"bought {market.name(study.log.items[why])}",
+                }
+            )
+        columns = (
+            Column("person_id", "Person"),
+            *(Column(f"item_{k}", f"Item {k + 1}") for k in range(n)),
+            Column("because", "Why the first"),
+        )
+        records = [{c.key: r.get(c.key) for c in columns} for r in records]
+        title = self.title("Recommendations for each person")
+        notes = [Note(f"{counted(group.refused, 'person', 'people')} left out who did not agree.")]
+        said = self.where.said()
+        return Result(
+            title,
+            f"{counted(len(records), 'person', 'people')} with what to offer them, latest buyers "
+            f"first; `as csv` gives the list. By {NAMES[study.taken]}.",
+            (
+                Table.of(
+                    title, columns, records, person_level=True,
+                    of_rows=len(group.people) if len(group.people) > len(records) else None,
+                ),
+                *(notes if group.refused else []),
+                *card(market, study),
+            ),
+            (" ".join(f"recommend {self.period.words} {said}".split()),),
+        )  # fmt: skip
+
+    # -- new items
+
+    def new(self, market: "Market", new: "Newcomers", group: NDArray[np.object_]) -> Result:
+        """Items that hardly anybody has bought, placed by the items most like them."""
+        log = market.log
+        kind: Kind = "ease" if "ease" in possible(len(log.items)) else "cosine"
+        found, cosines = most_like(new.words, market.words)
+        weights = weights_of_new(fit(kind, log.table()).weights, found, cosines)
+        bought = log.table()
+        if self.user:
+            own = np.flatnonzero(log.people == self.user)
+            rows = bought[own] if len(own) else bought[:0]
+            title = f"New items for {self.user}"
+        else:
+            rows = bought[latest(log, group)[:COUNT_ON]]
+            title = f"New items for the last {counted(rows.shape[0], 'buyer')}"
+        scores = (rows @ weights).toarray()
+        if not scores.size or scores.max() <= 0:
+            raise NotEnoughDataError(
+                f"Nothing that was bought {in_words(self.period)} is like a new item.",
+                hint="Ask without `user`, or for a longer period.",
+            )
+        liking = scores[scores.max(axis=1) > 0]
+        best_for = np.bincount(liking.argmax(axis=1), minlength=scores.shape[1])
+        mean = scores.mean(axis=0)
+        ranked = np.lexsort((np.arange(len(mean)), -mean, -best_for)).tolist()
+        order = [i for i in ranked if mean[i] > 0][: self.top]
+        records = [
+            {
+                "item": new.names[i],
+                "like": market.name(log.items[found[i, 0]]),
+                "alike": float(cosines[i, 0]),
+                "people": int(best_for[i]),
+                "buyers": new.buyers[i],
+            }
+            for i in order
+        ]
+        columns = [
+            Column("item", "New item"),
+            Column("like", "Most like"),
+            Column("alike", "Likeness of words", "share"),
+            Column("people", "The best new one for", "count"),
+            Column("buyers", "Buyers so far", "count"),
+        ]
+        if self.user:
+            columns = [c for c in columns if c.key != "people"]
+        first = records[0]
+        headline = (
+            f"Offer {self.user} {first['item']}: it is new, and most like {first['like']} of what "
+            "people know"
+            if self.user
+            else f"Show {first['item']} to those who buy {first['like']} and the like: of the new "
+            f"items it is the best for {first['people']} of the last "
+            f"{counted(rows.shape[0], 'buyer')}"
+        )
+        parts: list[Part] = [
+            Table.of(
+                title, columns, [{c.key: r[c.key] for c in columns} for r in records],
+                of_rows=len(new.names) if len(new.names) > len(records) else None,
+                person_level=bool(self.user),
+            ),
+            *placed(market, kind),
+            Note(
+                f"New: products first sold in the last {NEW_DAYS} days, or never, with fewer than "
+                f"{LEAST_BUYERS} known buyers {in_words(self.period)}, and a name. Placed by "
+                f"{NAMES[kind]} through the 20 items most like each by the words of name, category "
+                f"and attributes. {market.stock_words}"
+            ),
+        ]  # fmt: skip
+        follow_ups = (
+            f"recommend similar to item {in_quotes(str(first['like']))} {self.period.words}",
+            f"recommend {self.period.words}",
+        )
+        return Result(self.title(title), f"{headline}.", tuple(parts), follow_ups)
 
     # -- one item
 
@@ -292,19 +479,74 @@ class Recommend(Command):
 # --- fetch ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Market:
-    """Who bought what in the days that have orders, items with few buyers left out."""
+    """Who bought what in the days that have orders, items with few buyers left out.
+
+    `texts` are the words of the log's items; `gone` marks those that can't be had, None where no
+    item tells.
+    """
 
     log: Log
     days: Period
     cut: int
+    shelf: dict[str, "Ware"]
     names: dict[str, str]
     left_out: int
+    buyers: dict[str, int]
 
     def name(self, item_id: object) -> str:
         """An item's name; its id where it has none, and behind a name that several have."""
         return self.names.get(str(item_id), str(item_id))
+
+    @functools.cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The words of each item of the log."""
+        return tuple(self.shelf[i].text if i in self.shelf else "" for i in self.log.items)
+
+    @functools.cached_property
+    def words(self) -> Any:
+        """Their weights, items x words, over all items that there are."""
+        return self.all_words[self.place_of(list(self.log.items))]
+
+    @functools.cached_property
+    def all_words(self) -> Any:
+        """Of every item listed; the last row is of one that is not."""
+        return words_of([*(ware.text for ware in self.shelf.values()), ""])
+
+    def place_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Rows of `all_words`."""
+        place = {i: n for n, i in enumerate(self.shelf)}
+        return np.array([place.get(i, len(place)) for i in ids], dtype=np.int64)
+
+    @functools.cached_property
+    def gone(self) -> NDArray[np.bool_] | None:
+        """Which items of the log can't be had; None where no item says."""
+        said = [self.shelf[i].gone if i in self.shelf else None for i in self.log.items]
+        if all(g is None for g in said):
+            return None
+        return np.array([bool(g) for g in said])
+
+    def in_stock(self, study: Study) -> Study:
+        """The study with a model that never shows what can't be had."""
+        return replace(study, model=replace(study.model, barred=self.gone))
+
+    @property
+    def stock_words(self) -> str:
+        """What is known of stock."""
+        if self.gone is None:
+            return "Stock is not known."
+        return f"{counted(int(self.gone.sum()), 'item')} out of stock never shown."
+
+
+@dataclass(frozen=True)
+class Ware:
+    """An item as it is listed: `gone` says whether it can't be had, None where nothing tells."""
+
+    name: str
+    text: str
+    is_product: bool
+    gone: bool | None
 
 
 def read(ctx: Context, period: Period, where: Filters) -> Market:
@@ -333,7 +575,159 @@ def read(ctx: Context, period: Period, where: Filters) -> Market:
         )
     held_back = max(1, min(MOST_HELD_BACK, int(days.days * HELD_BACK)))
     cut = day_number(days.end) - held_back
-    return Market(log, days, cut, names_of(ctx, log), len(every.items) - len(log.items))
+    shelf = wares(ctx)
+    buyers = np.bincount(every.item, minlength=len(every.items)).tolist()
+    return Market(
+        log,
+        days,
+        cut,
+        shelf,
+        names_of(shelf, log),
+        len(every.items) - len(log.items),
+        dict(zip(map(str, every.items), buyers, strict=True)),
+    )
+
+
+def wares(ctx: Context) -> dict[str, Ware]:
+    """Every item that is listed, by its id, in the order of ids."""
+    columns = (items.c.item_id, items.c.name, items.c.category, items.c.attributes)
+    rows = ctx.store.rows(sa.select(*columns, items.c.is_product).order_by(items.c.item_id))
+    return {str(r["item_id"]): ware(r) for r in sorted(rows, key=lambda r: str(r["item_id"]))}
+
+
+def ware(row: dict[str, Any]) -> Ware:
+    """An item of the table, its attributes read."""
+    try:
+        facts = json.loads(row["attributes"] or "{}")
+    except ValueError:
+        facts = {}
+    facts = {str(k).casefold(): v for k, v in facts.items()} if isinstance(facts, dict) else {}
+    gone = [none_left(facts[k]) for k in HAVING if k in facts]
+    gone += [not none_left(facts[k]) for k in LACKING if k in facts]
+    said = [str(v) for k, v in sorted(facts.items()) if k not in (*HAVING, *LACKING)]
+    text = " ".join([row["name"] or "", row["category"] or "", *said])
+    return Ware(row["name"] or "", text.strip(), row["is_product"], any(gone) if gone else None)
+
+
+def none_left(value: Any) -> bool:
+    """Whether a value says that there is none: 0, false, "out of stock"."""
+    if isinstance(value, int | float):
+        return value <= 0
+    return str(value or "").casefold().strip() in NONE_LEFT
+
+
+def group_of(ctx: Context, market: Market, where: Filters) -> NDArray[np.object_]:
+    """The people of a segment who bought in the market's days. Raises UnknownNameError."""
+    scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", market.days)], where)
+    bought = purchases(scope).subquery("bought")
+    ids = ctx.store.column(sa.select(bought.c.person_id).distinct())
+    return np.array(sorted(map(str, ids)), dtype=object)
+
+
+@dataclass(frozen=True, eq=False)
+class Agreed:
+    """People to list, and how many more have refused."""
+
+    people: NDArray[np.object_]
+    refused: int
+
+
+def agreed(ctx: Context, group: NDArray[np.object_]) -> Agreed:
+    """Those of a group who have not refused any of PURPOSES at last."""
+    said = ctx.store.rows(
+        sa.select(consents.c.person_id, consents.c.purpose, consents.c["at"], consents.c.granted)
+        .where(sa.func.lower(consents.c.purpose).in_(PURPOSES))
+        .order_by(consents.c["at"], consents.c.purpose)
+    )
+    latest_of = {(r["person_id"], r["purpose"].casefold()): r["granted"] for r in said}
+    refused = {person for (person, _), granted in latest_of.items() if not granted}
+    kept = np.array([p for p in group if p not in refused], dtype=object)
+    return Agreed(kept, len(group) - len(kept))
+
+
+def latest(log: Log, group: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Positions of a group's people in the log, those who bought something new last first."""
+    last = np.zeros(len(log.people), dtype=np.int64)
+    np.maximum.at(last, log.person, log.day)
+    order = np.argsort(-last, kind="stable")
+    wanted = np.isin(log.people.astype(str), group.astype(str))
+    return order[wanted[order]]
+
+
+def bestsellers(study: Study) -> list[int]:
+    """Items by their number of buyers, without what is barred."""
+    order = np.argsort(-study.model.popular, kind="stable")
+    barred = study.model.barred
+    return [int(i) for i in order if barred is None or not barred[i]]
+
+
+@dataclass(frozen=True, eq=False)
+class Newcomers:
+    """New items: their names, the weights of their words, and their known buyers so far."""
+
+    names: list[str]
+    words: Any
+    buyers: list[int]
+
+
+def newcomers(ctx: Context, market: Market) -> Newcomers:
+    """Products that can be had, first sold lately or never, whom few have bought."""
+    lines = order_lines.join(orders, orders.c.order_id == order_lines.c.order_id)
+    first = sa.select(order_lines.c.item_id, sa.func.min(orders.c.ordered_at).label("at"))
+    sold = ctx.store.rows(
+        first.select_from(lines).where(orders.c.kind == "sale").group_by(order_lines.c.item_id)
+    )
+    since = start_of_day(market.days.end - NEW_DAYS * DAY, ctx.zone)
+    old = {str(r["item_id"]) for r in sold if r["at"] < since}
+    known = set(map(str, market.log.items))
+    ids = [
+        i
+        for i, ware in market.shelf.items()
+        if ware.is_product and ware.name and not ware.gone and i not in old | known
+    ]
+    words = market.all_words[market.place_of(ids)]
+    kept = np.flatnonzero(np.diff(words.indptr))
+    if not len(kept):
+        raise NotEnoughDataError(
+            f"No item is new: all were first sold more than {NEW_DAYS} days ago, or already have "
+            f"{LEAST_BUYERS} buyers.",
+            hint="Load new items with a name and a category: `load items FILE`.",
+        )
+    return Newcomers(
+        [market.shelf[ids[i]].name for i in kept],
+        words[kept],
+        [market.buyers.get(ids[i], 0) for i in kept],
+    )
+
+
+def placed(market: Market, kind: Kind) -> Iterator[Note]:
+    """How well items are placed that are hidden as if they were new, against chance."""
+    log = market.log
+    hashes = pd.util.hash_array(log.items, categorize=False)
+    hidden = hashes % HIDDEN_PART == 0
+    early = log.day < market.cut
+    before, after = log.table(early), log.table(~early)
+    judged = np.flatnonzero((np.diff(before[:, ~hidden].indptr) > 0)
+                            & (np.diff(after[:, hidden].indptr) > 0))[:COMPARE_ON]  # fmt: skip
+    if len(judged) < LEAST_JUDGED:
+        yield Note("Too few bought further items to test how well new ones are placed.", "warning")
+        return
+    found, cosines = most_like(market.words[hidden], market.words[~hidden])
+    weights = weights_of_new(fit(kind, before[:, ~hidden]).weights, found, cosines)
+    scores = (before[judged][:, ~hidden] @ weights).toarray()
+    scores[before[judged][:, hidden].nonzero()] = -np.inf
+    later = after[judged][:, hidden]
+    shown = np.argsort(-scores, axis=1, kind="stable")[:, :SHOWN]
+    chance = np.random.default_rng(7).random(scores.shape)
+    at_random = np.argsort(chance, axis=1)[:, :SHOWN]
+    best, random = quality(shown, later), quality(at_random, later)
+    yield Note(
+        f"Test: one in {HIDDEN_PART} items hidden as if nobody had bought them, and placed by "
+        f"words; from {date_words(day_of(market.cut))} on, ten of these "
+        f"{words(int(hidden.sum()), 'count')} hold one that the person went on to buy for "
+        f"{share_words(round(best.hit_rate, 2))} of {words(len(judged), 'count')} people, against "
+        f"{share_words(round(random.hit_rate, 2))} at random."
+    )
 
 
 def purchases(scope: Scope) -> sa.Select[*tuple[Any, ...]]:
@@ -347,14 +741,12 @@ def purchases(scope: Scope) -> sa.Select[*tuple[Any, ...]]:
     )
 
 
-def names_of(ctx: Context, log: Log) -> dict[str, str]:
+def names_of(shelf: dict[str, Ware], log: Log) -> dict[str, str]:
     """Item id -> name; where several share one, the id stands behind it."""
-    found = {
-        r["item_id"]: r["name"]
-        for r in ctx.store.rows(sa.select(items.c.item_id, items.c.name))
-        if r["name"]
-    }
-    names = pd.Series([found.get(i, str(i)) for i in log.items], index=log.items, dtype=object)
+    ids = [str(i) for i in log.items]
+    names = pd.Series(
+        [(shelf[i].name if i in shelf else "") or i for i in ids], index=ids, dtype=object
+    )
     shared = names.duplicated(keep=False)
     return {
         str(i): f"{name} ({i})" if twice else str(name)
@@ -411,7 +803,7 @@ def named_item(market: Market, said: str) -> Named:
 def compared(market: Market, kinds: tuple[Kind, ...]) -> Study:
     """The recommenders compared. Raises NotEnoughDataError where too few bought on."""
     try:
-        return studied(market.log, market.cut, LEAST_JUDGED, kinds)
+        return studied(market.log, market.cut, LEAST_JUDGED, kinds, market.texts)
     except TooFewError as error:
         raise NotEnoughDataError(
             f"Too few people bought something new to them from {date_words(day_of(market.cut))} "
@@ -427,6 +819,9 @@ NAMES: dict[Kind, str] = {
     "cosine": "item likeness (cosine)",
     "bm25": "item likeness (BM25)",
     "ease": "EASE",
+    "content": "likeness of words",
+    "hybrid": "EASE and words",
+    "embedding": "embeddings",
 }
 
 
@@ -466,8 +861,8 @@ def card(market: Market, study: Study) -> list[Note]:
             f"{counted(len(study.log.people), 'person', 'people')} and "
             f"{counted(len(study.log.items), 'item')} from {date_words(market.days.start)} to "
             f"{date_words(market.days.last_day)}; {counted(market.left_out, 'item')} with fewer "
-            f"than {LEAST_BUYERS} buyers left out: new items are not recommended. Stock, margins "
-            "and seasons are not known; only items new to the person are shown."
+            f"than {LEAST_BUYERS} buyers left out, for `recommend new items`. {market.stock_words} "
+            "Margins and seasons are not known; only items new to the person are shown."
         )
     )
     return notes

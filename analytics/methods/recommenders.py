@@ -410,8 +410,8 @@ class Reason:
     buyers: int
 
 
-def reason(study: Study, row: sp.csr_matrix, shown: int) -> Reason | None:
-    """Why `shown` is recommended to one row; None where it is for all alike."""
+def speaks_for(study: Study, row: sp.csr_matrix, shown: int) -> int | None:
+    """The bought item that adds most to the score of `shown`; None where nothing does."""
     weights, embeddings = study.model.weights, study.model.embeddings
     if (weights is None and embeddings is None) or not row.nnz:
         return None
@@ -421,10 +421,13 @@ def reason(study: Study, row: sp.csr_matrix, shown: int) -> Reason | None:
     else:
         column = weights[own, shown]
         adds = np.asarray(column.toarray() if sp.issparse(column) else column).ravel()
-    if adds.max() <= 0:
-        return None
-    source = int(own[int(adds.argmax())])
-    return Reason(source, *together(study.bought, source, shown))
+    return int(own[int(adds.argmax())]) if adds.max() > 0 else None
+
+
+def reason(study: Study, row: sp.csr_matrix, shown: int) -> Reason | None:
+    """Why `shown` is recommended to one row; None where it is for all alike."""
+    source = speaks_for(study, row, shown)
+    return None if source is None else Reason(source, *together(study.bought, source, shown))
 
 
 def together(bought: sp.csr_matrix, item: int, other: int) -> tuple[int, int]:

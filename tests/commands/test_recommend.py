@@ -6,7 +6,9 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import select
 
+from analytics.catalog import Members
 from analytics.command import Context
 from analytics.commands.recommend import Recommend
 from analytics.errors import NotEnoughDataError, UnknownNameError, UserError
@@ -14,6 +16,7 @@ from analytics.period import parse_period
 from analytics.result import Chart, Note, Table
 from analytics.scope import Filter, Filters
 from bot.dispatch import answer
+from storage.schema import orders
 from storage.store import Store
 from tests.conftest import fill
 
@@ -226,3 +229,84 @@ def test_the_demo_shop_beats_its_bestsellers(shop: Context) -> None:
     result = answer("recommend", shop).result
     compared = table(result).set_index("recommender")
     assert compared["ndcg"].iloc[0] > 2 * compared.loc["popularity", "ndcg"]
+
+
+def with_facts(rows):
+    """The market's items with attributes, and three that nobody has bought."""
+    facts = {"a02": '{"stock": 0}', "a03": '{"Stock": 4, "colour": "green"}', "b02": "no JSON"}
+    items = [i | {"attributes": facts.get(i["item_id"])} for i in rows["items"]]
+    new = [
+        {"item_id": i, "name": n, "category": c, "is_product": p, "attributes": a}
+        for i, n, c, p, a in (
+            ("n1", "GREEN MUG", "mugs", True, None),
+            ("n2", "GREEN BAG", "bags", True, None),
+            ("n3", "LOST MUG", "mugs", True, '{"available": "no"}'),
+            ("n4", "MUG POSTAGE", "mugs", False, None),
+        )
+    ]
+    return rows | {"items": items + new}
+
+
+@pytest.fixture
+def furnished(ctx: Context, rows) -> Context:
+    fill(ctx.store, **with_facts(rows))
+    return ctx
+
+
+def test_what_is_out_of_stock_is_never_shown(furnished: Context) -> None:
+    shown = {i for n in range(0, 40, 2) for i in table(ask(furnished, user=f"p{n:03}"))["item"]}
+    assert "THING A02" not in shown
+    assert "THING A03" in shown
+    assert "1 item out of stock never shown" in notes(ask(furnished))
+
+
+def test_new_items_are_placed_by_their_words(furnished: Context) -> None:
+    result = ask(furnished, what="new-items")
+    shown = table(result).set_index("item")
+    assert set(shown.index) == {"GREEN MUG", "GREEN BAG"}  # LOST MUG can't be had
+    assert shown.loc["GREEN MUG", "like"] == "THING A03"  # green by its attributes
+    assert shown["people"].sum() == 240
+    assert shown["people"].min() > 100  # each is the best for those of its taste
+    assert "hidden as if nobody had bought them" in notes(result)
+    assert not result.person_level
+    own = ask(furnished, what="new-items", user="p001")
+    assert table(own)["item"].iloc[0] == "GREEN BAG"  # p001 buys of b..
+    assert own.person_level
+
+
+def test_where_no_item_is_new_it_is_said(sold: Context) -> None:
+    with pytest.raises(NotEnoughDataError, match="No item is new"):
+        ask(sold, what="new-items")
+
+
+def test_a_list_of_people_is_private_and_leaves_out_who_refused(sold: Context) -> None:
+    said = {"purpose": "personalisation", "at": FIRST, "granted": False}
+    fill(sold.store, consents=[{"person_id": p} | said for p in ("p000", "p002")])
+    result = ask(sold, what="each-person", top=2)
+    listed = table(result)
+    assert result.person_level
+    assert Recommend(period=YEAR, what="each-person").shows_people
+    assert not {"p000", "p002"} & set(listed["person_id"])
+    assert "2 people left out who did not agree" in notes(result)
+    assert list(listed.columns) == ["person_id", "item_0", "item_1", "because"]
+    mugs = listed[listed["person_id"].str.match(r"p\d*[02468]$")]
+    assert mugs["item_0"].str.contains("MUG|THING A|THING ZZ").all()
+    for fields in ({"user": "p001"}, {"item": "RED MUG"}):
+        with pytest.raises(UserError, match="each-person"):
+            ask(sold, what="each-person", **fields)
+
+
+def test_a_segment_is_shown_what_its_people_would_be(sold: Context) -> None:
+    bags = select(orders.c.person_id).where(orders.c.order_id.like("%/b%")).distinct()
+    members = Members("bag-lovers", "buyers of bags", lambda: bags)
+    catalog = dataclasses.replace(sold.catalog, segments=lambda: (members,))
+    ctx = dataclasses.replace(sold, catalog=catalog)
+    where = Filters((Filter("segment", ("bag-lovers",)),))
+    result = ask(ctx, where=where, top=5)
+    assert table(result, 1)["item"].str.contains("BAG|THING B").all()
+    assert "120 buyers of segment bag-lovers" in result.parts[2].title
+    assert result.headline.startswith("Offer segment bag-lovers ")
+    everybody = ask(sold)
+    assert table(result)["ndcg"].tolist() == table(everybody)["ndcg"].tolist()  # learnt from all
+    listed = table(ask(ctx, where=where, what="each-person"))
+    assert len(listed) == 120
