@@ -4,6 +4,8 @@ Slack calls it `agent_view`: its messages tab tells by `app_home_opened` that it
 prompts set without a thread stand in it. (docs.slack.dev, ai/migrating-to-agent-messaging.)
 """
 
+from dataclasses import dataclass
+
 from analytics.result import Result, Table
 from bot.slack import text as safe
 from bot.slack.blocks import JsonObject
@@ -11,20 +13,31 @@ from storage.state import State
 
 #: What is asked to know what the data can answer.
 QUESTION = "status"
-#: Questions to begin with, and the rows that each needs; the first that fit are shown.
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question to begin with, as it is offered and as it is asked; the rows that it needs."""
+
+    title: str
+    question: str
+    needs: str = ""
+
+
+#: The first that fit are shown.
 PROMPTS = (
-    ("kpis last 90 days", "orders"),
-    ("ab", "exposures"),
-    ("segment last 90 days", "orders"),
-    ("rules last 90 days", "order_lines"),
-    ("trend conversion last 60 days", "events"),
-    ("status", ""),
-    ("help", ""),
+    Prompt("Key figures of the last 90 days", "kpis last 90 days", "orders"),
+    Prompt("How do the experiments do?", "ab", "exposures"),
+    Prompt("Who buys alike?", "segment last 90 days", "orders"),
+    Prompt("What is bought together?", "rules last 90 days", "order_lines"),
+    Prompt("How does conversion move?", "trend conversion last 60 days", "events"),
+    Prompt("What data are there?", "status"),
+    Prompt("What can I ask?", "help"),
 )
 #: Where nothing is known of the data.
 FALLBACK = ("help", "status")
 MOST_PROMPTS = 4
-PROMPTS_TITLE = "Ask me, in these words or others"
+PROMPTS_TITLE = "Begin with"
 #: What a status and a title show of a question.
 STATUS_TEXT, TITLE_TEXT = 80, 120
 #: A question is looked for among so many of the asker's latest.
@@ -39,13 +52,13 @@ def prompts_for(status: Result) -> tuple[str, ...]:
         if isinstance(table, Table) and table.columns[0].key == "entity"
         for row in table.rows
     }
-    fitting = [text for text, needs in PROMPTS if not needs or needs in held]
+    fitting = [p.question for p in PROMPTS if not p.needs or p.needs in held]
     return tuple(fitting[:MOST_PROMPTS])
 
 
 def prompts(questions: tuple[str, ...]) -> list[JsonObject]:
-    """As Slack takes them: what is read is what is asked."""
-    return [{"title": text, "message": text} for text in questions[:MOST_PROMPTS]]
+    """As Slack takes them."""
+    return [{"title": p.title, "message": p.question} for p in PROMPTS if p.question in questions]
 
 
 def status_of(question: str) -> str:

@@ -109,7 +109,7 @@ def schedule_block(schedule: Schedule) -> JsonObject:
     resting = "paused" if schedule.owner in schedule.paused else schedule.paused
     state = resting if schedule.paused else following
     where = f"<#{schedule.channel}>" if schedule.channel[:1] == "C" else safe.value(schedule.place)
-    text = f"*{safe.value(schedule.question, 200)}*\n{safe.value(schedule.every, 100)}"
+    text = f"*{safe.value(schedule.question, 200)}*\nevery {safe.value(schedule.every, 100)}"
     text += f" to {where} · {safe.value(state, 200)}" if where else f" · {safe.value(state, 200)}"
     verb = "resume" if schedule.paused else "pause"
     return {

@@ -11,11 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_origin
 
 from analytics.catalog import Catalog, Dimension
 from analytics.command import COMMANDS, Command, Saying
-from analytics.errors import NotUnderstoodError, UserError
+from analytics.errors import NotUnderstoodError, UserError, either
+from analytics.habits import Conditions
 from analytics.period import Period, parse_period
 from analytics.scope import Filters
 from bot.commands.help import GROUPS, Help
@@ -80,7 +81,7 @@ SHOWN_AS = {
     "sql": "The SQL behind it, for me alone",
 }
 UNITS = {"share": " (%)", "days": " (days)"}
-SAID_TWICE = re.compile(r"`([^`]*)`")
+CODE = re.compile(r"`([^`]*)`")
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,10 @@ def text_of(value: Any, saying: Saying) -> str:
             return value.words
         case Filters():
             return filters_said(value)
+        case Conditions():
+            return value.said()
+        case tuple():
+            return ", ".join(value)
         case Dimension():
             return value.name
         case int() | float():
@@ -276,10 +281,11 @@ def field_blocks(
     hint = saying.help
     element = text_input(text)
     if kind is Filters:
-        dimensions = ", ".join(d.name for d in catalog.dimensions)
-        hint = f"{hint}. Such as country:France and category!=bags; there are {dimensions}"
+        dimensions = either([d.name for d in catalog.dimensions])
+        hint = f"{hint.rstrip(' .,')}, such as country:France and category!=bags. By {dimensions}"
     elif kind in (int, float):
         element = number_input(text, saying, whole=kind is int)
+        hint += bounds_in_words(element)
     elif pairs := select_pairs(kind, annotation, saying, catalog):
         element = select_of(pairs, text)
     return [entry(block, label, hint, element, optional)]
@@ -300,7 +306,7 @@ def select_pairs(
         pairs = [(d.name, d.label) for d in catalog.dimensions]
     elif words := choices(annotation):
         pairs = [(word, word) for word in words]
-    elif saying.unit == "metric":
+    elif saying.unit == "metric" and kind is str:
         pairs = [(m.name, m.label) for m in catalog.metrics]
     return pairs if len(pairs) < SELECT_OPTIONS else []
 
@@ -351,6 +357,14 @@ def number_input(text: str, saying: Saying, *, whole: bool) -> JsonObject:
         if bound is not None
     }
     return element | ({"initial_value": text} if text else {})
+
+
+def bounds_in_words(element: JsonObject) -> str:
+    """` (2 to 12)`, as far as there are bounds."""
+    low, high = element.get("min_value"), element.get("max_value")
+    if low and high:
+        return f" ({low} to {high})"
+    return f" ({low} or more)" if low else f" ({high} at most)" if high else ""
 
 
 def shown_as(form: str) -> JsonObject:
@@ -469,9 +483,11 @@ def read_field(
     kind = kinds(annotation)[0]
     if kind is Period:
         return parse_period(text, today)
-    if kind is Filters:
+    if kind in (Filters, Conditions):
         bare = re.sub(r"^\s*where\s+", "", text, flags=re.IGNORECASE)
         return only(name, read_part(command, f"where {bare}", today, catalog))
+    if get_origin(kind) is tuple:
+        return only(name, read_part(command, text, today, catalog))
     if kind is Dimension:
         return only(name, read_part(command, f"by {text}", today, catalog))
     if saying.unit == "metric":
@@ -517,5 +533,6 @@ def fitting(error: UserError, command: type[Command], filled: Filled) -> str:
 
 
 def told(error: UserError) -> str:
-    """An error as it stands beneath a field, where nothing is code."""
-    return safe.cut(SAID_TWICE.sub(r"“\1”", safe.shown(str(error))), ERROR_TEXT)
+    """An error as it stands beneath a field: nothing is code, and how to say it is plain."""
+    said = error.message if error.hint.startswith("Say `") else str(error)
+    return safe.cut(CODE.sub(r"“\1”", safe.shown(said)), ERROR_TEXT)

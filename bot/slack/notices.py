@@ -32,9 +32,7 @@ class Notices:
 
     def slow(self, job: Job, number: int, progress: str) -> None:
         """An answer takes longer than a few seconds."""
-        how_far = f" {safe.value(progress, 200)}" if safe.shown(progress) else ""
-        said = f"Still working on {safe.code(job.text)} …{how_far}"
-        self.tell(job, with_cancel(said, number))
+        self.tell(job, slow_message(job.text, number, progress))
 
     def _tell(self, job: Job, message: Message) -> None:
         if job.response_url:
@@ -46,6 +44,12 @@ class Notices:
             posted = self.poster.whisper(job.channel, job.user, [message], thread_ts=job.thread_ts)
         if posted.outcome != "sent":
             log.warning("notice_not_sent", extra={"error": posted.error})
+
+
+def slow_message(question: str, number: int, progress: str) -> Message:
+    """That a question takes longer, and how far it is, with a button that drops it."""
+    how_far = f" {safe.value(progress, 200)}" if safe.shown(progress) else ""
+    return with_cancel(f"Still working on {safe.code(question)} …{how_far}", number)
 
 
 def with_cancel(said: str, number: int) -> Message:

@@ -120,4 +120,94 @@ function Post({ message }) {
   )
 }
 
-createRoot(document.getElementById('root')).render(window.MESSAGES.map((message, i) => <Post key={i} message={message} />))
+// Modals and App Home are drawn here: slack-blocks-to-jsx draws messages.
+const shownIn = (element, typed) => {
+  if (typed !== undefined) return typed
+  if (element.type.endsWith('select')) return element.initial_option?.text.text
+  return element.initial_value
+}
+
+function Control({ element, typed, wrong }) {
+  const text = shownIn(element, typed)
+  const kind = element.type.endsWith('select') ? 'select' : 'line'
+  return (
+    <div className={`control ${kind}${wrong ? ' wrong' : ''}`}>
+      <span className={text ? '' : 'empty'}>{text || element.placeholder?.text || ' '}</span>
+      {kind === 'select' && <i>▾</i>}
+    </div>
+  )
+}
+
+function Field({ block, typed, error }) {
+  return (
+    <div className="field">
+      <p className="label">{block.label.text}{block.optional && <i> (optional)</i>}</p>
+      <Control element={block.element} typed={typed} wrong={Boolean(error)} />
+      {error && <p className="error">⚠ {error}</p>}
+      {block.hint && <p className="hint">{block.hint.text}</p>}
+    </div>
+  )
+}
+
+function Beside({ block }) {
+  const { accessory, ...section } = block
+  return (
+    <div className="beside">
+      <div><Block block={section} /></div>
+      {accessory.type === 'button' ? <button>{accessory.text.text}</button> : <Control element={accessory} />}
+    </div>
+  )
+}
+
+const ofView = (block, i) =>
+  <Guard key={i} type={block.type}>{block.accessory ? <Beside block={block} /> : <Block block={block} />}</Guard>
+
+function Modal({ view, errors, typed }) {
+  return (
+    <section className="modal">
+      <header><span className="logo">☀</span><b>{view.title.text}</b><i>✕</i></header>
+      <div className="fields">
+        {view.blocks.map((block, i) => block.type === 'input'
+          ? <Field key={i} block={block} typed={typed[block.block_id]} error={errors[block.block_id]} />
+          : ofView(block, i))}
+      </div>
+      <footer><button>{view.close.text}</button>{view.submit && <button className="primary">{view.submit.text}</button>}</footer>
+    </section>
+  )
+}
+
+function Tabs({ open, children }) {
+  return (
+    <section className="app">
+      <header><span className="logo">☀</span><b>Daybreak</b></header>
+      <nav>{['Home', 'Messages', 'About'].map((tab) => <span key={tab} className={tab === open ? 'open' : ''}>{tab}</span>)}</nav>
+      {children}
+    </section>
+  )
+}
+
+const Home = ({ view }) => <Tabs open="Home"><div className="home">{view.blocks.map(ofView)}</div></Tabs>
+
+function Prompts({ title, prompts, about }) {
+  return (
+    <Tabs open="Messages">
+      <div className="prompts">
+        <span className="logo">☀</span>
+        <p className="who"><b>Daybreak</b><em>APP</em></p>
+        <p>{about}</p>
+        <p className="label">{title}</p>
+        {prompts.map((prompt) => <p key={prompt.title} className="prompt">{prompt.title}</p>)}
+      </div>
+      <p className="composer">Message Daybreak</p>
+    </Tabs>
+  )
+}
+
+const KINDS = { modal: Modal, home: Home, prompts: Prompts }
+
+function Piece({ piece }) {
+  const Kind = KINDS[piece.kind]
+  return Kind ? <Kind {...piece} /> : <Post message={piece} />
+}
+
+createRoot(document.getElementById('root')).render(window.MESSAGES.map((piece, i) => <Piece key={i} piece={piece} />))

@@ -1,24 +1,23 @@
-"""Draw the pictures of docs/tour.md: the bot's own answers on the demo, in Slack and terminal.
+"""Draw the pictures of docs/: the bot's own answers and forms on the demo, in Slack and terminal.
 
 `python -m docs.pictures.make [NAME …]` from the root of the repository; needs npm and Chromium.
 What is in between (the bundle, a demo store, the pages) is left in build/pictures.
 """
 
-import base64
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from analytics.errors import UserError
 from bot.__main__ import DEMO
 from bot.config import StateSettings, StoreSettings
 from bot.setup import Bot
-from bot.slack.blocks import Message, error_message, to_message
+from bot.slack.blocks import JsonObject, error_message, to_message
 from docs.pictures.browser import PictureError, draw
+from docs.pictures.surfaces import SURFACES, as_drawn
 from docs.pictures.terminal import CELL_PX, python, session
 from tests.shop import shop_file
 
@@ -42,6 +41,8 @@ SLACK: dict[str, tuple[str, tuple[int, ...]]] = {
     "ab": ("ab checkout_v2", (DESKTOP_PX, PHONE_PX)),
     "help": ("help", (DESKTOP_PX,)),
     "sql": ("top categories last 90 days as sql", (DESKTOP_PX,)),
+    "cut": ("top items last 90 days", (DESKTOP_PX,)),
+    "people": ("churn top 10", (DESKTOP_PX,)),
     "error": (REFUSED, (DESKTOP_PX,)),
 }
 
@@ -76,6 +77,10 @@ def main(names: Sequence[str]) -> int:
         makers[f"slack-{name}"] = lambda q=question, w=widths, n=name: slack_picture(  # type: ignore[misc]
             bot, n, q, w, script, style
         )
+    for name, pieces in SURFACES.items():
+        makers[f"slack-{name}"] = lambda p=pieces, n=name: draw_pieces(  # type: ignore[misc]
+            n, p(bot), (DESKTOP_PX,), script, style
+        )
     for name, question in TERMINAL.items():
         makers[f"terminal-{name}"] = lambda q=question, n=name: terminal_picture(  # type: ignore[misc]
             n, python("ask", q), folder
@@ -102,6 +107,8 @@ def demo_folder() -> Path:
 def open_bot(folder: Path) -> Bot:
     """The demo's bot over a copy of its store: DuckDB gives a file to one process at a time."""
     copy = folder / "slack.duckdb"
+    for left in folder.glob("slack-state.sqlite*"):
+        left.unlink()
     shutil.copyfile(folder / ".daybreak" / "demo.duckdb", copy)
     stores = {
         "store": StoreSettings(url=f"duckdb:///{copy}"),
@@ -154,33 +161,20 @@ def slack_picture(
     except UserError as error:
         if question != REFUSED:
             raise PictureError(f"{question!r} was not answered: {error.message}") from error
-        message = error_message(error)
-    messages = json.dumps([as_drawn(message)]).replace("</", "<\\/")
+        message = error_message(error, question)
+    draw_pieces(name, [as_drawn(message)], widths, script, style)
+
+
+def draw_pieces(
+    name: str, pieces: Sequence[JsonObject], widths: Sequence[int], script: str, style: str
+) -> None:
+    """Draw what stands below each other on a page, at each width."""
+    messages = json.dumps(pieces).replace("</", "<\\/")
     for width in widths:
         page = PAGE.format(script=script, style=style, width=width, messages=messages)
         stem = f"slack-{name}" + ("-phone" if width == PHONE_PX else "")
         (BUILD / f"{stem}.html").write_text(page, encoding="utf-8")
         finish(page, width, HERE / f"{stem}.png")
-
-
-def as_drawn(message: Message) -> dict[str, Any]:
-    """A message as the page takes it; pictures among the files as data: addresses."""
-    return {
-        "text": message.text,
-        "blocks": list(message.blocks),
-        "ephemeral": message.ephemeral,
-        "files": [
-            {
-                "name": file.name,
-                "title": file.title,
-                "alt": file.alt,
-                "src": "data:image/png;base64," + base64.b64encode(file.content).decode()
-                if file.name.endswith(".png")
-                else "",
-            }
-            for file in message.files
-        ],
-    }
 
 
 def terminal_picture(

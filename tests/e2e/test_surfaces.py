@@ -159,7 +159,7 @@ def test_opening_direct_messages_shows_what_the_data_can_answer(
     )[0]
     assert call.arguments["channel_id"] == direct
     assert "thread_ts" not in call.arguments
-    wanted = [text for text, _ in PROMPTS[:MOST_PROMPTS]]
+    wanted = [p.question for p in PROMPTS[:MOST_PROMPTS]]
     assert [p["message"] for p in call.arguments["prompts"]] == wanted
     assert workspace.history(direct) == []
 

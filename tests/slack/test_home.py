@@ -61,7 +61,7 @@ def test_it_shows_the_day_the_schedules_and_what_to_ask(figures: Message) -> Non
         "data through",
         "Your schedules",
         "*kpis last 30 days*",
-        "weekday 09:00 to <#C012ABC> · next Mon 2026-10-12 09:00 +02:00",
+        "every weekday 09:00 to <#C012ABC> · next Mon 2026-10-12 09:00 +02:00",
         '"schedule pause 3"',
         "You asked lately",
         '"kpis by country"',

@@ -2,15 +2,16 @@
 
 import dataclasses
 import datetime as dt
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.catalog import Catalog, Dimension
 from analytics.command import COMMANDS, Command, Context, says
 from analytics.errors import UserError
+from analytics.habits import SAID, Condition, Conditions, Operator
 from analytics.period import Period, parse_period
 from analytics.result import Note, Result
 from analytics.scope import Filter, Filters
@@ -90,6 +91,17 @@ FILTER = st.builds(
     st.booleans(),
 )
 FILTERS = st.lists(FILTER, max_size=2, unique=True).map(lambda found: Filters(tuple(found)))
+METRIC = st.sampled_from([m.name for m in CATALOG.metrics])
+CONDITIONS = st.lists(
+    st.builds(
+        Condition,
+        st.sampled_from(sorted(SAID)),
+        st.sampled_from(get_args(Operator)),
+        st.integers(0, 10_000).map(lambda n: n / 4),
+    ),
+    max_size=3,
+    unique=True,
+).map(lambda found: Conditions(tuple(found)))
 
 
 def values_of(annotation: Any, saying: Any) -> st.SearchStrategy[Any]:
@@ -101,10 +113,14 @@ def values_of(annotation: Any, saying: Any) -> st.SearchStrategy[Any]:
         found = FILTERS
     elif kind is Dimension:
         found = st.sampled_from(CATALOG.dimensions)
+    elif kind is Conditions:
+        found = CONDITIONS
+    elif get_origin(kind) is tuple:
+        found = st.lists(METRIC, max_size=3, unique=True).map(tuple)
     elif words := choices(annotation):
         found = st.sampled_from(words)
     elif saying.unit == "metric":
-        found = st.sampled_from([m.name for m in CATALOG.metrics])
+        found = METRIC
     elif kind is int:
         low = int(saying.low or 0)
         found = st.integers(low, int(saying.high) if saying.high is not None else low + 10_000)
@@ -124,6 +140,7 @@ FREE = [n for n in ALL if all(s.unit not in OWN_UNITS for _, s in COMMANDS[n].sa
 
 
 @pytest.mark.parametrize("name", FREE)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_question_goes_through_its_form_unchanged(name: str, data: st.DataObject) -> None:
     command = COMMANDS[name]
