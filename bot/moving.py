@@ -78,9 +78,9 @@ def copy(source_url: str, target_url: str) -> int:
 
 def comparable(result: Result) -> Any:
     """An answer without what may differ between engines, floats to ten digits."""
-    told = result.to_dict()
-    del told["receipt"]
-    return rounded(told)
+    parts = result.to_dict()
+    del parts["receipt"]
+    return rounded(parts)
 
 
 def rounded(value: Any) -> Any:
@@ -119,18 +119,19 @@ class Verdict:
 def compared(ours: Context, theirs: Context) -> Iterator[Verdict]:
     """Each question on DuckDB and on the other engine, which hold the same rows."""
     for text in questions():
-        first, here = _answered(text, ours)
-        second, there = _answered(text, theirs)
+        first, here = told(text, ours)
+        second, there = told(text, theirs)
         yield Verdict(text, difference(first, second), there, here)
 
 
-def _answered(text: str, ctx: Context) -> tuple[Any, float]:
+def told(text: str, ctx: Context) -> tuple[Any, float]:
+    """The comparable answer, or the refusal, and the seconds it took."""
     started = time.monotonic()
     try:
-        told: Any = comparable(answer(text, ctx).result)
+        said: Any = comparable(answer(text, ctx).result)
     except UserError as error:
-        told = {"refused": error.code, "message": error.message}
-    return told, time.monotonic() - started
+        said = {"refused": error.code, "message": error.message}
+    return said, time.monotonic() - started
 
 
 def difference(ours: Any, theirs: Any, where: str = "") -> str:

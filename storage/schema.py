@@ -35,6 +35,8 @@ class Instant(sa.types.TypeDecorator[dt.datetime]):
         """SQLite has no timestamp type, and its date texts neither sort nor subtract."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(sa.BigInteger())
+        if dialect.name == "bigquery":  # its dialect's own type does not compile on SQLAlchemy 2.1
+            return sa.TIMESTAMP()
         return dialect.type_descriptor(sa.DateTime())
 
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> Any:

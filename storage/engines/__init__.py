@@ -7,6 +7,7 @@
 | `sqlite:///path/store.sqlite`, `sqlite:///:memory:` | SQLite |
 | `clickhouse://user:password@host:8123/database` | ClickHouse; `chdb:///folder`: in this process |
 | `sc://host:15002/;…?tables=…` | Spark, by Spark Connect |
+| `trino://…`, `snowflake://…`, `bigquery://…`, `redshift://…`, `databricks://…` | by their makers |
 """
 
 from storage.engines.base import (
@@ -55,6 +56,10 @@ def open_engine(url: str, *, memory_limit: str = "", threads: int = 0) -> Engine
             from storage.engines.spark import SparkEngine
 
             return SparkEngine(url)
+        case "trino" | "snowflake" | "bigquery" | "redshift" | "databricks":
+            from storage.engines.warehouse import WarehouseEngine
+
+            return WarehouseEngine(url)
         case _:
             raise StoreUnavailableError(
                 f"I can't open a store of the kind “{scheme}”."

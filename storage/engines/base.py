@@ -109,7 +109,7 @@ class Writer(ABC):
 class Engine(ABC):
     """One kind of database. Safe to use from many threads."""
 
-    name: ClassVar[str]
+    name: str
     dialect: Dialect
     has_keys: ClassVar[bool] = True
     #: waits, until the transaction ends, for other processes that make our tables
