@@ -170,6 +170,7 @@ class Gate:
 
     `complete` is the least share of the usual rows outside of gaps, of any table; None where too
     little came before to know. `missing` counts the hours without data.
+    `gone` are the reasons that say that rows did not come at all.
     """
 
     verdict: Verdict
@@ -177,6 +178,7 @@ class Gate:
     complete: float | None
     missing: int
     judged: bool
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -758,6 +760,7 @@ class Reader:
         reasons: list[tuple[Verdict, str]] = []
         shares: list[float] = []
         missing, judged_any = 0, False
+        silent: list[str] = []
         for table, found in hours.items():
             label = self.checks[table].label
             history = [
@@ -785,6 +788,8 @@ class Reader:
                 missing = max(missing, gone)
                 on = f" on {date_words(day)}" if self.grid.period.days > 1 else ""
                 reasons += [(f.verdict, said(f, label) + on) for f in grave]
+                gone_ = [f for f in grave if f.check == "gap" and f.verdict == "held"]
+                silent += [said(f, label) + on for f in gone_]
         for table, span in spans.items():
             if (
                 table in hours
@@ -794,9 +799,11 @@ class Reader:
             ):
                 text = f"{self.checks[table].label}: they end on {date_words(span.last)}"
                 reasons.append(("held", text))
+                silent.append(text)
         reasons.sort(key=lambda r: -VERDICTS.index(r[0]))
         verdict: Verdict = reasons[0][0] if reasons else "ok"
-        return Gate(verdict, tuple(reasons), min(shares, default=None), missing, judged_any)
+        complete = min(shares, default=None)
+        return Gate(verdict, tuple(reasons), complete, missing, judged_any, tuple(silent))
 
     def recent(self, table: str, now: dt.datetime) -> list[Day]:
         """The recent days' profile."""

@@ -70,7 +70,7 @@ class Watch:
 @dataclass(frozen=True)
 class Seen:
     """What an alert saw: whether the limit is passed (None: it can't be said, `why`), on which
-    block, and whether the data were there at all.
+    block, and whether the data were there at all. `read` holds the record of what was read.
     """
 
     watch: Watch
@@ -82,6 +82,7 @@ class Seen:
     why: str = ""
     absence: str = ""
     value: float | None = None
+    read: Context | None = None
 
 
 def look(ctx: Context, watches: Sequence[Watch]) -> list[Seen]:
@@ -95,9 +96,10 @@ def look(ctx: Context, watches: Sequence[Watch]) -> list[Seen]:
     for (period, where), places in groups.items():
         names = dict.fromkeys(watches[i].metric for i in places)
         metrics = [ctx.catalog.find_metric(name) for name in names]
-        course = course_of(replace(ctx, store=ctx.store.fork()), metrics, period, where)
+        read = replace(ctx, store=ctx.store.fork())
+        course = course_of(read, metrics, period, where)
         for i in places:
-            found[i] = seen_in(watches[i], course, ctx, stamp)
+            found[i] = replace(seen_in(watches[i], course, ctx, stamp), read=read)
     return [found[i] for i in range(len(watches))]
 
 
@@ -111,9 +113,8 @@ def seen_in(watch: Watch, course: Course, ctx: Context, stamp: int) -> Seen:
     seen = Seen(watch, course, line, None, block, stamp, value=value)
     if not course.spans:
         return replace(seen, absence="Nothing has come at all")
-    if course.gate.verdict == "held":
-        texts = [text for verdict, text in course.gate.reasons if verdict == "held"]
-        return replace(seen, absence=texts[0])
+    if course.gate.gone:
+        return replace(seen, absence=course.gate.gone[0])
     if line.now is None:
         return replace(seen, why=line.note or "It is unknown.")
     least = watch.least(line.metric)

@@ -147,7 +147,7 @@ def post_of(
 ) -> Post:
     """The message of an incident as it stands, as the outbox takes it."""
     result = told(one, seen, incident, event)
-    receipt = receipt_of(one.asked, one.ctx, f"alert check {one.alert.id}", 0.0)
+    receipt = receipt_of(one.asked, seen.read or one.ctx, f"alert check {one.alert.id}", 0.0)
     message = to_message(dataclasses.replace(result, receipt=receipt))
     return delivered(one.alert, message, key, replaces)
 
@@ -200,7 +200,7 @@ def told(one: Looking, seen: Seen, incident: Incident, event: Event) -> Result:
     if line.sample is not None:
         least = seen.watch.least(line.metric)
         parts.append(Note(f"Sample: {line.sample:,}; below {least:,} it would not be judged."))
-    if seen.course is not None and seen.course.gate.verdict == "note":
+    if seen.course is not None and seen.course.gate.reasons:
         parts.append(Note(f"Read the data with care: {seen.course.gate.reasons[0][1]}."))
     period, said = one.asked.period.words, seen.watch.where.said()
     steps = [f"why {line.metric.name} {period} {said}", f"trend {line.metric.name} {said}",
