@@ -63,8 +63,6 @@ SAID = {
     "mobile": "mobile",
 }
 Operator = Literal[">=", "<=", ">", "<", "="]
-#: Minor units of money in one of what people say.
-MINOR = 100
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,14 @@ class Condition:
         number = str(int(self.value)) if self.value == int(self.value) else repr(self.value)
         return f"{self.trait} {self.operator} {number}"
 
-    def holds(self, habits: sa.FromClause) -> Sql:
-        """Over the rows of `habits_of`; what is unknown meets no condition."""
+    def holds(self, habits: sa.FromClause, minor: int) -> Sql:
+        """Over the rows of `habits_of`; what is unknown meets no condition.
+
+        `minor` units of money make one of what people say.
+        """
         key = SAID[self.trait]
         column: Sql = habits.c[key]
-        value = self.value * MINOR if TRAITS[key].unit == "money" else self.value
+        value = self.value * minor if TRAITS[key].unit == "money" else self.value
         bound: Sql = sa.literal(float(value), sa.Double())
         compare = {">=": ge, "<=": le, ">": gt, "<": lt, "=": eq}[self.operator]
         return compare(dbl(column), bound)  # type: ignore[no-any-return]

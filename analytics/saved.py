@@ -28,7 +28,7 @@ from analytics.methods.portraits.rfm import BEST, NAMES, Grid
 from analytics.methods.portraits.scaling import LIMIT
 from analytics.period import Period, parse_period
 from analytics.scope import Filter, Filters, Scope, scope_of
-from analytics.words import listed
+from analytics.words import EXPONENTS, listed
 from storage.schema import orders
 from storage.segments import SavedSegment, saved_segments
 from storage.sql import Sql, dbl, natural_log1p
@@ -130,7 +130,7 @@ def people_of(ctx: Context, rule: Rule) -> sa.Select[tuple[str]]:
     """The `person_id` of those who belong to it today."""
     period = parse_period(rule.period, ctx.today)
     habits = habits_in(ctx, period, rule.where, (*traits_of(rule.test), "revenue"))
-    return passing(rule.test, habits)
+    return passing(rule.test, habits, ctx.currency)
 
 
 def habits_in(ctx: Context, period: Period, where: Filters, wanted: Collection[str]) -> sa.Subquery:
@@ -178,7 +178,7 @@ def in_segments(ctx: Context, scope: Scope, people: pd.DataFrame) -> pd.DataFram
 # --- as expressions -----------------------------------------------------------------------------
 
 
-def passing(test: Test, habits: sa.FromClause) -> sa.Select[tuple[str]]:
+def passing(test: Test, habits: sa.FromClause, currency: str) -> sa.Select[tuple[str]]:
     """The `person_id` of the rows of `habits_of` that pass a test."""
     match test:
         case Nearest():
@@ -193,7 +193,8 @@ def passing(test: Test, habits: sa.FromClause) -> sa.Select[tuple[str]]:
             (rows, columns) = next((r, c) for name, _, r, c in NAMES if name == test.name)
             return sa.select(habits.c.person_id).where(late.in_(rows), much.in_(columns))
         case Conditions():
-            return sa.select(habits.c.person_id).where(*(c.holds(habits) for c in test))
+            minor = 10 ** EXPONENTS.get(currency, 2)
+            return sa.select(habits.c.person_id).where(*(c.holds(habits, minor) for c in test))
 
 
 def scored(model: Model, habits: sa.FromClause) -> sa.Subquery:

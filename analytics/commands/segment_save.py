@@ -77,7 +77,7 @@ class SegmentSave(Command):
         where = scope_of(ctx.store, ctx.catalog, ctx.zone, [("now", self.period)], self.where)
         rule = self.rule(ctx, where.filters)
         habits = habits_in(ctx, self.period, rule.where, {*traits_of(rule.test), "revenue"})
-        passes = habits.c.person_id.in_(passing(rule.test, habits))
+        passes = habits.c.person_id.in_(passing(rule.test, habits, ctx.currency))
         found = ctx.store.row(
             sa.select(
                 icount().label("all"),

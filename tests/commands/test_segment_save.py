@@ -379,4 +379,4 @@ def test_an_unknown_trait_meets_no_condition(duck: Context) -> None:
         sa.literal("x").label("person_id"), sa.cast(sa.null(), sa.Double()).label("mobile")
     ).subquery()
     test = Conditions((Condition("mobile", ">=", 0.0),))
-    assert duck.store.column(passing(test, habits)) == []
+    assert duck.store.column(passing(test, habits, "EUR")) == []
