@@ -265,8 +265,7 @@ def test_new_items_are_placed_by_their_words(furnished: Context) -> None:
     shown = table(result).set_index("item")
     assert set(shown.index) == {"GREEN MUG", "GREEN BAG"}  # LOST MUG can't be had
     assert shown.loc["GREEN MUG", "like"] == "THING A03"  # green by its attributes
-    assert shown["people"].sum() == 240
-    assert shown["people"].min() > 100  # each is the best for those of its taste
+    assert shown["people"].to_dict() == {"GREEN BAG": 126, "GREEN MUG": 120}  # six by category
     assert "hidden as if nobody had bought them" in notes(result)
     assert not result.person_level
     own = ask(furnished, what="new-items", user="p001")
