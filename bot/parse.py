@@ -375,10 +375,11 @@ class _Reader:
         self.command = command
         self.words = words
         self.today = today
-        self.dimensions = {
-            fold(word): d for d in (*catalog.dimensions, SEGMENT) for word in (d.name, *d.aliases)
-        }
         self.fields = command.sayings()
+        # `help segment` asks for the command: a text of its own, and nothing to narrow
+        narrows = self.name_of(Filters) or self.text_field() is None
+        dimensions = (*catalog.dimensions, SEGMENT) if narrows else catalog.dimensions
+        self.dimensions = {fold(word): d for d in dimensions for word in (d.name, *d.aliases)}
         self.metrics = {
             fold(word): m.name for m in catalog.metrics for word in (m.name, m.label, *m.aliases)
         }
