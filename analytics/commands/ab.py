@@ -129,7 +129,7 @@ class Ab(Command):
         said = "" if every or self.experiment is None else self.experiment
         ctx = on_snapshot(said, ctx, fresh=self.reading == "fresh")
         result = self.told(said, ctx) if said else overview(ctx)
-        return replace(result, parts=(*result.parts, *as_of(self, ctx)))
+        return replace(result, parts=(*result.parts, *as_of(ctx)))
 
     def told(self, said: str, ctx: Context) -> Result:
         """The verdict, the segments or the days of one experiment."""
@@ -150,18 +150,17 @@ class Ab(Command):
         return summary(trial, main, spans, ctx)
 
 
-def as_of(asked: Ab, ctx: Context) -> list[Part]:
+def as_of(ctx: Context) -> list[Part]:
     """When the store was read for the answer, and how to have it read anew."""
     if ctx.state is None:
         return []
     taken = taken_at(ctx)
     if taken is None:
         return [Note("Read from the store just now: it has nothing of yesterday yet.")]
-    name = "" if asked.experiment is None else f" {said_name(asked.experiment)}"
     return [
         Note(
             f"As of the snapshot of {date_words(taken.date())}, {taken:%H:%M}: asked again today, "
-            f"the answer is the same. `ab{name} fresh` reads the store anew."
+            "the answer is the same. With the word fresh, the store is read anew."
         )
     ]
 
@@ -184,9 +183,10 @@ def summary(trial: Trial, main: Outcome, spans: Spans, ctx: Context) -> Result:
         return Result(
             title(trial), about.headline(), tuple(parts), follow_ups(trial, main), mark=mark
         )
-    parts = [*health_notes(trial), *about.figures(), arms_table(trial, roles, sums)]
-    parts += [findings_table(trial, findings, ctx.currency), *forest(trial, findings)]
-    parts += about.notes(found[main], sums[main])
+    parts = [*health_notes(trial), *about.figures()]
+    if verdicts[best].state != "no_result":
+        parts += [findings_table(trial, findings, ctx.currency), *forest(trial, findings)]
+    parts += [arms_table(trial, roles, sums), *about.notes(found[main], sums[main])]
     end = ": report at its end" if over(trial) else ""
     return Result(
         title(trial, end), about.headline(), tuple(parts), follow_ups(trial, main), mark=mark
@@ -260,7 +260,10 @@ class Told:
                 if c is not None and c.finding == "worse":
                     return f"{self.moved(main)}."
                 bad = next(f for f in others if f.outcome.name == v.guardrail)
-                return f"{self.moved(bad)}, beyond what luck explains."
+                though = ""
+                if c is not None and c.finding == "better":
+                    though = f", though {lower(main.outcome.label)} got better"
+                return f"{self.moved(bad)}, beyond what luck explains{though}."
             case "ship" | "dont_ship":
                 also = [t for t in self.trial.treatments if self.verdicts[t].state == v.state]
                 more = f" ({len(also)} variants are so)" if len(also) > 1 else ""
@@ -376,7 +379,8 @@ class Told:
                 f"The plan judges by {lower(planned.label)}: take this metric as a hint, "
                 "not as the decision."
             )
-        if c is not None and trial.regime(self.best).ended:
+        judged_by = self.verdict.state not in ("too_skewed", "no_result", "too_early")
+        if c is not None and judged_by and trial.regime(self.best).ended:
             texts.append(
                 f"A gap this big would be seen {by_luck(c.p)} by luck alone "
                 f"if {self.best} made no difference."
@@ -521,7 +525,7 @@ def health_notes(trial: Trial) -> list[Part]:
         often = by_luck(split.p)
         advice = (
             "Find out where people are lost before you trust it; if the split was meant, "
-            "register it in config.yaml."
+            "register it with its shares."
             if split.status == "block"
             else "Watch it."
         )

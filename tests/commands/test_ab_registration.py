@@ -290,7 +290,7 @@ def test_asks_within_a_day_repeat_whatever_is_loaded(shop_kept: Any) -> None:
     assert again.parts == first.parts
     assert notes(again)[-1] == (
         "As of the snapshot of 10 Oct 2026, 12:00: asked again today, the answer is the same. "
-        "`ab new_page fresh` reads the store anew."
+        "With the word fresh, the store is read anew."
     )
     assert again.receipt is not None
     assert first.receipt is not None

@@ -43,6 +43,26 @@ def test_bounds_are_the_published_ones(k):
     assert bounds(*equal_looks(k)) == pytest.approx(PUBLISHED[k], abs=1.5e-4)
 
 
+#: spotify-confidence 4.1.0's solver (`sequential_bound_solver.bounds`, one side, alpha 0.025), its
+#: power family replaced by the O'Brien-Fleming spending of one side. Its searches stop at 1e-7 of
+#: the spending, on a grid of 0.05: about 1e-4 of the bound. It can't run beside pandas 3.
+SPOTIFY = {
+    (1 / 4, 2 / 4, 3 / 4, 1.0): [4.33263, 2.96311, 2.35902, 2.01406],
+    (1 / 5, 2 / 5, 3 / 5, 4 / 5, 1.0): [4.87688, 3.35695, 2.68026, 2.28979, 2.031],
+    tuple(d / 14 for d in range(7, 15)): [
+        2.96259, 2.79729, 2.63571, 2.49735, 2.3783, 2.27465, 2.18343, 2.10234,
+    ],
+    tuple(d / 28 for d in range(7, 29, 3)): [
+        4.33263, 3.57692, 3.10664, 2.78173, 2.54084, 2.35327, 2.20192, 2.07647,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("times", SPOTIFY)
+def test_bounds_are_those_of_spotify_confidence(times):
+    assert bounds(times, times) == pytest.approx(SPOTIFY[times], abs=1.5e-4)
+
+
 def test_the_second_bound_is_that_of_adaptive_quadrature():
     """P(first inside, second outside) by scipy's quad is what the second look may spend."""
     first, second = bounds(*equal_looks(5))[:2]
