@@ -18,7 +18,7 @@ from bot.slack.agent import asked_before
 from bot.slack.answering import Delivery, Finished, Job, delivery_of, told
 from bot.slack.blocks import Message, error_message, plain_message
 from bot.slack.post import Poster
-from bot.slack.runs import MOST_BEGUN, Runner
+from bot.slack.runs import MOST_BEGUN, Endings, Runner
 from bot.slack.threads import continued
 from bot.slack.work import Work
 from storage.outbox import Outbox
@@ -84,7 +84,7 @@ class Analyst:
             case "chore":
                 return runner.chore(job, begun=claim.fence)
             case "schedule" if claim.fence > MOST_BEGUN:
-                return runner.given_up(job)
+                return runner.given_up(job, "it ended my process three times")
             case "schedule":
                 return runner.run(job, tell=work.tell, begun=work.begun)
             case _:
@@ -159,12 +159,20 @@ def finish_without(
 
     False where it was no longer ours.
     """
+    match job.way:
+        case "schedule":
+            finished = Endings(bot).given_up(job, outcome.replace("_", " "))
+        case "chore" | "redraw":
+            finished = Finished()
+        case _:
+            finished = Finished(((told(job, words), iter(())),))
     with bot.state.transaction() as connection:
         if not queue.finish_in(connection, claim):
             return False
-        delivery = told(job, words)
-        key = secrets.token_hex(8)
-        outbox.add_in(connection, key=key, lane=delivery.lane, body=delivery.to_json())
+        finished.record(connection)
+        for delivery, _ in finished.outgoing:
+            key = secrets.token_hex(8)
+            outbox.add_in(connection, key=key, lane=delivery.lane, body=delivery.to_json())
     bot.state.record_question(
         asker=job.user,
         surface=job.surface,

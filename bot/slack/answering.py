@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from analytics.errors import UserError
 from bot.dispatch import Answer
 from bot.parse import unparse
 from bot.setup import Bot
 from bot.slack.agent import prompts_for
-from bot.slack.blocks import File, JsonObject, Message, ladder, plain_message
+from bot.slack.blocks import File, JsonObject, Message, error_message, ladder, plain_message
 from bot.slack.sendable import MESSAGE_TEXT
 from bot.slack.text import cut_mrkdwn
 
@@ -152,11 +153,15 @@ def told(job: Job, message: Message) -> Delivery:
     return Delivery(dataclasses.replace(job, files_only=False), message, private=True)
 
 
-def to_owner(job: Job, words: str) -> Delivery | None:
-    """A sentence to the owner of a schedule, in their direct messages; None: no one in Slack."""
+def to_owner(job: Job, words: str, hint: str = "") -> Delivery | None:
+    """A sentence, and what to do, in the direct messages of a schedule's owner.
+
+    None: they are no one in Slack.
+    """
     if not PERSON.fullmatch(job.user):
         return None
-    return told(Job(job.text, job.user, job.channel, "share"), plain_message(words))
+    message = error_message(UserError(words, hint=hint))
+    return told(Job(job.text, job.user, job.channel, "share"), message)
 
 
 def delivery_of(bot: Bot, job: Job, answer: Answer) -> tuple[Delivery, Iterator[Message]]:

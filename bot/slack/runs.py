@@ -21,6 +21,7 @@ from bot.slack.answering import Delivery, Finished, Job, delivery_of, noted, to_
 from bot.slack.blocks import Message, error_message
 from bot.slack.chores import CHORES, Chore
 from bot.slack.post import NotShownNowError, Poster
+from storage.outbox import Outbox
 from storage.schedules import Run, RunKey, RunState, Schedule, Schedules
 from storage.store import Store
 
@@ -29,6 +30,8 @@ log = logging.getLogger("daybreak.slack")
 HELD = "held"
 #: Work that ended its process so often is not begun again.
 MOST_BEGUN = 3
+#: A run that was given up so is begun anew after a while, so often.
+MOST_GIVEN_UP = 3
 #: Faults that may be over the next time: the run is tried again, and nothing is said meanwhile.
 PASSING = frozenset({"data_unavailable", "cancelled", "internal"})
 #: A run that is later than this says that it is.
@@ -43,10 +46,58 @@ class NotNowError(Exception):
 
 
 @dataclass(frozen=True)
-class Runner:
-    """Does what the clock asks for."""
+class Endings:
+    """How runs end that have no answer."""
 
     bot: Bot
+
+    def given_up(self, job: Job, why: str) -> Finished:
+        """A run that ended its process, or that was stopped: tried again a few times, later."""
+        kept = Schedules(self.bot.state)
+        key = RunKey.from_text(job.run)
+        schedule, run = kept.get(key.schedule), kept.run(key)
+        if schedule is None or run is None:
+            return Finished()
+        log.error("run_given_up", extra={"run": job.run, "why": why})
+        return self.later(schedule, run, why, is_last=run.tries >= MOST_GIVEN_UP)
+
+    def owner(self, schedule: Schedule, words: str, hint: str = "") -> tuple[Delivery, ...]:
+        """A sentence to the owner, and what to do, if they are in Slack."""
+        job = Job(schedule.question, schedule.owner, schedule.channel, "share")
+        notice = to_owner(job, words, hint)
+        if notice is None:
+            log.warning("schedule_notice", extra={"schedule": schedule.id, "said": words})
+        return () if notice is None else (notice,)
+
+    def later(self, schedule: Schedule, run: Run, note: str, *, is_last: bool = False) -> Finished:
+        """Try again without a word; at the end of the window the owner hears."""
+        if is_last or self.bot.state.now() >= run.try_until:
+            words = f"Schedule {schedule.id} could not run on {run.key.day}: {note}"
+            hint = f"`schedule run {schedule.id}` tries it again."
+            return self.ended(run, "failed", note, self.owner(schedule, words, hint))
+        kept = Schedules(self.bot.state)
+        seconds = self.bot.settings.limits.retry_minutes * 60
+
+        def record(connection: Any) -> None:
+            kept.set_in(connection, run.key, "held", note=note, tried=True, retry_seconds=seconds)
+
+        return Finished((), record)
+
+    def ended(
+        self, run: Run, state: RunState, note: str, notices: tuple[Delivery, ...] = ()
+    ) -> Finished:
+        """Nothing is posted where the schedule posts."""
+
+        def record(connection: Any) -> None:
+            Schedules(self.bot.state).set_in(connection, run.key, state, note=note)
+
+        return Finished(tuple((notice, iter(())) for notice in notices), record)
+
+
+@dataclass(frozen=True)
+class Runner(Endings):
+    """Does what the clock asks for."""
+
     poster: Poster
     chores: tuple[Chore, ...] = CHORES
 
@@ -98,18 +149,6 @@ class Runner:
             return self.refused(schedule, run, error)
         return self.answered(schedule, run, answer)
 
-    def given_up(self, job: Job) -> Finished:
-        """A run that ended its process again and again."""
-        kept = Schedules(self.bot.state)
-        key = RunKey.from_text(job.run)
-        schedule, run = kept.get(key.schedule), kept.run(key)
-        if schedule is None or run is None:
-            return Finished()
-        words = (
-            f"Schedule {schedule.id} stopped me three times on {key.day}, so I gave that run up."
-        )
-        return self.ended(run, "failed", "it stopped me three times", self.owner(schedule, words))
-
     # Where, and whose.
 
     def placed(self, schedule: Schedule) -> Schedule:
@@ -154,14 +193,6 @@ class Runner:
             run=run.key.text,
         )
 
-    def owner(self, schedule: Schedule, words: str) -> tuple[Delivery, ...]:
-        """A sentence to the owner, if they are in Slack."""
-        job = Job(schedule.question, schedule.owner, schedule.channel, "share")
-        notice = to_owner(job, words)
-        if notice is None:
-            log.warning("schedule_notice", extra={"schedule": schedule.id, "said": words})
-        return () if notice is None else (notice,)
-
     # How it ends.
 
     def answered(self, schedule: Schedule, run: Run, answer: Answer) -> Finished:
@@ -169,15 +200,17 @@ class Runner:
         kept = Schedules(self.bot.state)
         mark = answer.result.mark
         on_change = answer.request.command.speaks == "changes" and mark and not run.key.slot
-        if on_change and mark == schedule.mark and not run.tries:
+        is_open = Outbox(self.bot.state).ts_of(run.key.text) is not None
+        if on_change and mark == schedule.mark and not is_open:
             return self.ended(run, "unchanged", mark)
         delivery, rungs = delivery_of(self.bot, self.job(schedule, run), answer)
         if delivery.private and schedule.place != "me":
             words = (
                 f"Schedule {schedule.id} shows single persons, so I did not post it to "
-                f"{schedule.place}. Say `schedule edit {schedule.id} to me`."
+                f"{schedule.place}."
             )
-            return self.ended(run, "failed", "it shows persons", self.owner(schedule, words))
+            notices = self.owner(schedule, words, f"Say `schedule edit {schedule.id} to me`.")
+            return self.ended(run, "failed", "it shows persons", notices)
         missed = [] if run.key.slot else kept.missed(schedule.id)
         lines = lines_under(schedule, run, missed, self.bot.state.now())
         post = self.post(schedule, run, noted(delivery.message, lines), delivery.question)
@@ -194,7 +227,7 @@ class Runner:
         """The run's message: the first of it is posted, later ones take its place."""
         first = run.key.text
         job = self.job(schedule, run)
-        if not run.tries:
+        if Outbox(self.bot.state).ts_of(first) is None:
             return Delivery(job, message, False, question, key=first)
         return Delivery(job, message, False, question, key=f"{first}:{run.tries}", replaces=first)
 
@@ -234,42 +267,17 @@ class Runner:
         simpler: Iterator[Message] = iter(())
         return Finished(((self.post(schedule, run, message, ""), simpler),), record)
 
-    def later(self, schedule: Schedule, run: Run, note: str) -> Finished:
-        """Try again without a word; at the end of the window the owner hears."""
-        if self.bot.state.now() >= run.try_until:
-            words = f"Schedule {schedule.id} could not run on {run.key.day}: {note}"
-            return self.ended(run, "failed", note, self.owner(schedule, words))
-        kept = Schedules(self.bot.state)
-        seconds = self.bot.settings.limits.retry_minutes * 60
-
-        def record(connection: Any) -> None:
-            kept.set_in(connection, run.key, "held", note=note, retry_seconds=seconds)
-
-        return Finished((), record)
-
     def rests(self, schedule: Schedule, run: Run, error: RefusedError) -> Finished:
         """The owner's rights are gone, or the place is: the schedule rests, and its owner hears."""
         kept = Schedules(self.bot.state)
-        words = (
-            f"Schedule {schedule.id} (“{schedule.question}”) rests: {error} When that is mended, "
-            f"say `schedule resume {schedule.id}`."
-        )
+        words = f"Schedule {schedule.id} (“{schedule.question}”) rests: {error}"
+        hint = f"When that is mended, say `schedule resume {schedule.id}`."
 
         def record(connection: Any) -> None:
             kept.set_in(connection, run.key, "failed", note=error.message)
             kept.change_in(connection, schedule.id, paused=error.message.rstrip("."))
 
-        notices = self.owner(schedule, words)
-        return Finished(tuple((notice, iter(())) for notice in notices), record)
-
-    def ended(
-        self, run: Run, state: RunState, note: str, notices: tuple[Delivery, ...] = ()
-    ) -> Finished:
-        """Nothing is posted where the schedule posts."""
-
-        def record(connection: Any) -> None:
-            Schedules(self.bot.state).set_in(connection, run.key, state, note=note)
-
+        notices = self.owner(schedule, words, hint)
         return Finished(tuple((notice, iter(())) for notice in notices), record)
 
     def waiting_words(self, schedule: Schedule, run: Run) -> str:
@@ -288,7 +296,7 @@ def lines_under(schedule: Schedule, run: Run, missed: list[Run], now: dt.datetim
     times = "asked for" if run.key.slot else f"every {schedule.every} {schedule.zone}"
     lines = [f"Schedule {schedule.id} · {safe.value(times)}"]
     if not run.key.slot and now - run.due_at > LATE:
-        why = "waited for its data" if run.tries else "late"
+        why = "it was tried more than once" if run.tries else "late"
         lines.append(f"*{why.capitalize()}*: it was due at {run.due_at.astimezone(zone):%H:%M}.")
     if missed:
         days = [f"{m.due_at.astimezone(zone):%a %d %b}" for m in missed]

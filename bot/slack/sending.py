@@ -218,7 +218,7 @@ class Senders:
             if rests:
                 why = f"Slack did not take it: {posted.error}"
                 self.schedules.change_in(connection, key.schedule, paused=why)
-            notice = to_owner(job, refused_words(key.schedule, posted.error, rests=rests))
+            notice = to_owner(job, *refused_words(key.schedule, posted.error, rests=rests))
             if notice is not None:
                 body = notice.to_json()
                 self.outbox.add_in(
@@ -406,14 +406,17 @@ def with_files_of(delivery: Delivery, posted: Posted) -> Delivery:
     return replace(delivery, message=sent)
 
 
-def refused_words(schedule: int, error: str, *, rests: bool) -> str:
+def refused_words(schedule: int, error: str, *, rests: bool) -> tuple[str, str]:
     """Why a schedule's answer is not where it was wanted, and what to do."""
     if rests:
         return (
-            f"Schedule {schedule} rests: Slack did not let me post there ({error}). Invite me to "
-            f"the channel, then say `schedule resume {schedule}`."
+            f"Schedule {schedule} rests: Slack did not let me post there ({error}).",
+            f"Invite me to the channel, then say `schedule resume {schedule}`.",
         )
-    return f"Slack did not take the answer of schedule {schedule} ({error})."
+    return (
+        f"Slack did not take the answer of schedule {schedule} ({error}).",
+        f"`schedule run {schedule}` tries it again.",
+    )
 
 
 def not_posted(job: Job, posted: Posted) -> Message:

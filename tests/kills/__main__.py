@@ -27,7 +27,7 @@ from typing import Any
 from bot.setup import Bot
 from storage.schedules import RunKey, Schedules
 from tests.conftest import fill
-from tests.kills.replica import Place, left, live
+from tests.kills.replica import Place, failed, left, live
 from tests.kills.slack import Faults, Slack
 
 QUESTION = "top items all time"
@@ -38,12 +38,14 @@ MEAN_LIFE_S = 1.2
 FROZEN_S = 4.0
 FREEZES = 0.75
 DRAIN_S = 240.0
+#: Where nothing has been left to do for so long, what is missing is lost.
+QUIET_S = 15.0
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Counted:
-    """How it ended. `repaired` are copies that the sweep deleted."""
+    """How it ended. `repaired` are copies that the sweep deleted; `notes` say why runs failed."""
 
     digests: int
     kills: int
@@ -52,6 +54,7 @@ class Counted:
     duplicated: int
     repaired: int
     unfinished: int
+    notes: dict[str, int]
     seconds: float
     slack: dict[str, int]
 
@@ -230,18 +233,39 @@ def kill_all(
         duplicated=sum(n > 1 for n in found.values()),
         repaired=counts.get("chat.delete", 0),
         unfinished=unfinished,
+        notes=failures(place),
         seconds=round(time.monotonic() - started, 1),
         slack=counts,
     )
 
 
+def failures(place: Place) -> dict[str, int]:
+    """Why runs ended without a message, read in a child: no connection of ours is to be forked."""
+    reading, writing = os.pipe()
+
+    def tell() -> int:
+        os.write(writing, json.dumps(failed(place)).encode()[:60_000])
+        return 0
+
+    pid = child(tell)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        notes: dict[str, int] = json.loads(told.read() or "{}")
+    ended(pid)
+    return notes
+
+
 def drained(place: Place, digests: int, *, checks: int) -> int:
     """Wait until every digest stands there and nothing is left; what is left at the end."""
     give_up = time.monotonic() + DRAIN_S
+    quiet_since = None
     while True:
         all_there = set(standing(place.slack)) >= keys_due(digests)
         remaining = ended(child(lambda: min(100, left(place, checks=checks))))
-        if (all_there and not remaining) or time.monotonic() > give_up:
+        now = time.monotonic()
+        quiet_since = None if remaining else quiet_since or now
+        is_over = quiet_since is not None and (all_there or now - quiet_since > QUIET_S)
+        if is_over or now > give_up:
             return remaining
         time.sleep(0.5)
 

@@ -102,3 +102,16 @@ def left(place: Place, *, checks: int) -> int:
             )
     finally:
         bot.close()
+
+
+def failed(place: Place) -> dict[str, int]:
+    """How many runs ended without a message, by their state and note."""
+    bot = Bot.open(place.settings)
+    try:
+        told = schedule_runs.c.state + ": " + schedule_runs.c.note
+        silent = schedule_runs.c.state.not_in(("posting", "posted"))
+        counted = sa.select(told, sa.func.count()).where(silent).group_by(told)
+        with bot.state.transaction() as connection:
+            return {str(why): int(n) for why, n in connection.execute(counted)}
+    finally:
+        bot.close()
