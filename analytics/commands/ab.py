@@ -159,8 +159,8 @@ def as_of(ctx: Context) -> list[Part]:
         return [Note("Read from the store just now: it has nothing of yesterday yet.")]
     return [
         Note(
-            f"As of the snapshot of {date_words(taken.date())}, {taken:%H:%M}: asked again today, "
-            "the answer is the same. With the word fresh, the store is read anew."
+            f"As of the snapshot taken at {taken:%H:%M} on {date_words(taken.date())}. Asked again "
+            "today, the answer is the same; with the word fresh, the store is read anew."
         )
     ]
 
@@ -351,14 +351,14 @@ class Told:
                 c.control * self.main.scale,
                 unit,
                 group="Main metric",
-                note=f"n = {c.control_n:,}",
+                note=counted(c.control_n, "person", "people"),
             ),
             Figure(
                 name + self.best,
                 c.treatment * self.main.scale,
                 unit,
                 group="Main metric",
-                note=f"n = {c.treatment_n:,}",
+                note=counted(c.treatment_n, "person", "people"),
             ),
         ]
 
@@ -492,7 +492,8 @@ def novelty_words(trial: Trial, main: Outcome, by_day: ByKey, treatment: str) ->
     )
     if found is None or not found.noted or main.unit == "score":
         return ""
-    how = "is fading" if found.fading else "grew"
+    turned = found.first.difference * found.later.difference < 0
+    how = "turned" if turned else "is fading" if found.fading else "grew"
     return (
         f"The effect {how}: it was {signed(found.first.lift)} for people of the first week and "
         f"{signed(found.later.lift)} for those after it."

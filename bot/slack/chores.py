@@ -5,9 +5,13 @@ it wants to say goes into the outbox in the transaction that ends the claim. A c
 again after a death: it must not mind.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from analytics.commands.ab_snapshot import AbSnapshot
+from analytics.errors import UserError
+from bot.dispatch import run
 from bot.setup import Bot
 from bot.slack import alerting
 from bot.slack.answering import Delivery
@@ -22,5 +26,15 @@ class Chore:
     run: Callable[[Bot], Sequence[Delivery]]
 
 
+def snapshots(bot: Bot) -> Sequence[Delivery]:
+    """Read the day's snapshot of each running experiment; again in the day it is there already."""
+    with contextlib.suppress(UserError):  # none runs, or nothing is loaded yet
+        run(AbSnapshot(), bot.context(), question="ab-snapshot")
+    return ()
+
+
 #: To add one: a line.
-CHORES: tuple[Chore, ...] = (Chore("alerts", 300, alerting.watch),)
+CHORES: tuple[Chore, ...] = (
+    Chore("alerts", 300, alerting.watch),
+    Chore("snapshots", 1_800, snapshots),
+)

@@ -289,15 +289,15 @@ def test_asks_within_a_day_repeat_whatever_is_loaded(shop_kept: Any) -> None:
     assert again.headline == first.headline
     assert again.parts == first.parts
     assert notes(again)[-1] == (
-        "As of the snapshot of 10 Oct 2026, 12:00: asked again today, the answer is the same. "
-        "With the word fresh, the store is read anew."
+        "As of the snapshot taken at 12:00 on 10 Oct 2026. Asked again today, the answer is the "
+        "same; with the word fresh, the store is read anew."
     )
     assert again.receipt is not None
     assert first.receipt is not None
     assert again.receipt.queries == first.receipt.queries
     fresh = said("ab new_page fresh", later)
     assert fresh.headline != first.headline
-    assert "10 Oct 2026, 18:00" in notes(fresh)[-1]
+    assert "taken at 18:00 on 10 Oct 2026" in notes(fresh)[-1]
     assert said("ab new_page", later).parts[:-1] == fresh.parts[:-1]
 
 
@@ -332,7 +332,7 @@ def test_the_snapshot_of_all_that_run_serves_verdict_and_segments(shop_kept: Any
     later = dataclasses.replace(ctx, now=ctx.now + dt.timedelta(hours=6))
     for question in ("ab new_page", "ab new_page by device", "ab new_page days"):
         told = said(question, later)
-        assert "10 Oct 2026, 12:00" in notes(told)[-1]
+        assert "taken at 12:00 on 10 Oct 2026" in notes(told)[-1]
     assert said("ab new_page", later).headline.startswith("new_page: ship.")
     with pytest.raises(NotEnoughDataError, match="No experiment runs"):
         said("ab snapshot", on("2026-12-01", ctx))

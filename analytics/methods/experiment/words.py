@@ -76,7 +76,7 @@ def by_luck(p: float) -> str:
     if p < 0.095:
         times = round(p * 1000) if p < 0.01 else round(p * 100)
         return f"about {_times(times)} in {'1,000' if p < 0.01 else '100'}"
-    return f"about {_times(round(p * 10))} in 10"
+    return "nearly always" if p >= 0.95 else f"about {_times(round(p * 10))} in 10"
 
 
 def chance(belief: Belief) -> str:
