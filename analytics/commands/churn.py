@@ -2,18 +2,25 @@
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from analytics.catalog import ENTITY, SEGMENT
+from analytics.catalog import SEGMENT
 from analytics.command import Command, Context, says
-from analytics.entities import CART_EVENT, product_ranges, rows_of
 from analytics.errors import NotEnoughDataError, UserError
+from analytics.foresight import (
+    LONGEST_LOOK,
+    RECENCY,
+    TRAITS,
+    Floats,
+    known_at,
+    table_of,
+    trait_words,
+)
 from analytics.measure import Span, spans_of
 from analytics.methods.portraits.clustering import one_thread
 from analytics.methods.portraits.scaling import stable_sample
@@ -31,23 +38,19 @@ from analytics.methods.prediction import (
     typical,
 )
 from analytics.period import DAY, between
-from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
+from analytics.result import Chart, Column, Note, Part, Result, Series, Table
 from analytics.saved import in_segments
-from analytics.scope import Filters, Scope, Window, day_number, day_of, scope_of
+from analytics.scope import Filters, Scope, day_of, scope_of
 from analytics.words import EXPONENTS, counted, date_words, listed, share_words, short_words, words
-from storage.sql import Sql, isum
 
 #: People, and people of either outcome, that training and test must each have.
 LEAST_PEOPLE = 200
 LEAST_OF_EACH = 30
 #: Times at which the model learns, one horizon apart, and days that features look back at most.
 MOST_CUTS = 2
-LONGEST_LOOK = 365
 FOLDS = 3
 #: People on whom the kind of model is chosen.
 CHOOSE_ON = 5_000
-#: Events that begin a checkout; one after the last order was not completed.
-CHECKOUT_EVENTS = ("checkout", "begin_checkout", "checkout_started")
 #: A lead over the baseline in area under the curve that is worth a model.
 WORTH_A_MODEL = 0.01
 #: A driver whose mean has moved by so many deviations since training has drifted.
@@ -60,38 +63,7 @@ LEAST_REASON = 0.01
 SHOWN_DRIVERS = 8
 MOST_NAMED = 500
 
-Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Trait:
-    """What is known of a person before a cut; `event` where it comes from visits."""
-
-    key: str
-    label: str
-    unit: Unit
-    event: bool = False
-
-
-TRAITS = (
-    Trait("recency", "days since the last order", "days"),
-    Trait("overdue", "time since the last order, in usual gaps", "times"),
-    Trait("gap", "days between orders", "days"),
-    Trait("tenure", "days since the first order", "days"),
-    Trait("orders", "orders", "count"),
-    Trait("recent_orders", "orders lately", "count"),
-    Trait("revenue", "net spend", "money"),
-    Trait("recent_revenue", "net spend lately", "money"),
-    Trait("basket", "spend per order", "money"),
-    Trait("returned", "share returned", "share"),
-    Trait("products", "different products", "count"),
-    Trait("visit_days", "days with a visit lately", "count", event=True),
-    Trait("since_visit", "days since the last visit", "days", event=True),
-    Trait("carts", "things put into carts since the last order", "count", event=True),
-    Trait("checkouts", "checkouts left behind since the last order", "count", event=True),
-)
-RECENCY = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,133 +305,21 @@ def planned(span: Span, question: Question) -> Plan:
     return Plan(tuple(train), test, now, look, look if question.stays else min(look, 2 * days))
 
 
-def people_at(ctx: Context, scope: Scope, plan: Plan, cut: dt.date, question: Question) -> Any:
+def people_at(
+    ctx: Context, scope: Scope, plan: Plan, cut: dt.date, question: Question
+) -> pd.DataFrame:
     """The people of a cut in the order of ids: their traits before it, and their label after it.
 
-    `label` is missing at the last cut. Only rows before the cut are read for traits: the scope of
-    their queries ends there.
+    `label` is missing at the last cut.
     """
-    window = between(cut - plan.look * DAY, cut)
-    known = replace(scope, windows=(Window.of("known", window, ctx.zone),))
-    bought = bought_before(known, cut, plan.active, question.horizon)
-    ranges, visits = product_ranges(known), visit_habits(known, bought, cut, question.horizon)
-    main = bought.outerjoin(ranges, ranges.c.person_id == bought.c.person_id)
-    columns: list[Sql] = [c for c in bought.c if c.name != "last_at"]
-    columns.append(sa.func.coalesce(ranges.c.products, 0).label("products"))
-    if visits is not None:
-        main = main.outerjoin(visits, visits.c.person_id == bought.c.person_id)
-        columns += [c for c in visits.c if c.name != "person_id"]
-    if cut < plan.now:
-        ahead = between(cut, cut + question.horizon * DAY)
-        later = bought_after(replace(scope, windows=(Window.of("later", ahead, ctx.zone),)))
-        main = main.outerjoin(later, later.c.person_id == bought.c.person_id)
-        came, none = (1, 0) if question.stays else (0, 1)
-        columns.append(sa.case((later.c.person_id.is_(None), none), else_=came).label("label"))
-    found = ctx.store.frame(sa.select(*columns).select_from(main))
-    found = found.sort_values("person_id", kind="stable").reset_index(drop=True)
-    return with_traits(found, cut, question.horizon / plan.look)
-
-
-def bought_before(scope: Scope, cut: dt.date, active: int, days: int) -> sa.Subquery:
-    """Per person who ordered within the last `active` days: orders, spend, and lately."""
-    rows = rows_of("orders", scope)
-    dated = sa.select(*rows.c, scope.local_day(rows.c["at"]).label("day")).subquery("dated")
-    sale = dated.c.kind == "sale"
-    lately = dated.c.day >= day_number(cut) - days
-    last_day = sa.func.max(sa.case((sale, dated.c.day)))
-    return (
-        sa.select(
-            dated.c.person_id,
-            last_day.label("last_day"),
-            sa.func.min(sa.case((sale, dated.c.day))).label("first_day"),
-            sa.func.max(sa.case((sale, dated.c["at"]))).label("last_at"),
-            total(sale, 1).label("orders"),
-            total(sale, dated.c.amount_cents).label("gross"),
-            isum(dated.c.returned_cents).label("returned_cents"),
-            total(sa.and_(sale, lately), 1).label("recent_orders"),
-            total(lately, dated.c.amount_cents).label("recent_revenue"),
-        )
-        .where(dated.c.person_id.is_not(None))
-        .group_by(dated.c.person_id)
-        .having(last_day >= day_number(cut) - active)
-        .subquery("bought")
-    )
-
-
-def total(condition: Sql, value: Any) -> Sql:
-    """The sum where a condition holds."""
-    return isum(sa.case((condition, value), else_=0))  # type: ignore[no-any-return]
-
-
-def visit_habits(scope: Scope, bought: sa.Subquery, cut: dt.date, days: int) -> sa.Subquery | None:
-    """Per buyer: days with a visit lately, the last one, carts and checkouts after the last order.
-
-    None where events do not know what the question filters by.
-    """
-    if scope.missing(ENTITY["events"]):
-        return None
-    rows = rows_of("events", scope)
-    day = scope.local_day(rows.c["at"])
-    seen = (
-        sa.select(rows.c.person_id, rows.c.name, rows.c["at"], bought.c.last_at, day.label("day"))
-        .join_from(rows, bought, bought.c.person_id == rows.c.person_id)
-        .subquery("seen")
-    )
-    lately = sa.case((seen.c.day >= day_number(cut) - days, seen.c.day))
-    after = seen.c["at"] > seen.c.last_at
-    return (
-        sa.select(
-            seen.c.person_id,
-            sa.cast(sa.func.count(sa.distinct(lately)), sa.BigInteger).label("visit_days"),
-            sa.func.max(seen.c.day).label("last_visit"),
-            total(sa.and_(after, seen.c.name == CART_EVENT), 1).label("carts"),
-            total(sa.and_(after, seen.c.name.in_(CHECKOUT_EVENTS)), 1).label("checkouts"),
-        )
-        .group_by(seen.c.person_id)
-        .subquery("visits")
-    )
-
-
-def bought_after(scope: Scope) -> sa.Subquery:
-    """Those who ordered in the scope's window."""
-    rows = rows_of("orders", scope)
-    return (
-        sa.select(rows.c.person_id)
-        .distinct()
-        .where(rows.c.kind == "sale", rows.c.person_id.is_not(None))
-        .subquery("later")
-    )
-
-
-def with_traits(found: pd.DataFrame, cut: dt.date, share: float) -> pd.DataFrame:
-    """The traits, as floats; what is unknown is NaN.
-
-    `worth` is what a person usually spends in a horizon: that `share` of the net spend in the days
-    that are looked back on.
-    """
-    as_they_are = ("person_id", "label", "last_day")
-    people = found.astype({c: float for c in found.columns if c not in as_they_are})
-    cut_day = day_number(cut)
-    again = people["orders"] > 1
-    recency = cut_day - people["last_day"].astype(float)
-    gap = ((people["last_day"] - people["first_day"]) / (people["orders"] - 1)).where(again)
-    tenure = cut_day - people["first_day"]
-    revenue = people["gross"] - people["returned_cents"]
-    unknown = pd.Series(np.nan, index=people.index)
-    return people.assign(
-        recency=recency,
-        gap=gap,
-        overdue=recency / gap.where(gap > 0),
-        tenure=tenure,
-        revenue=revenue,
-        basket=people["gross"] / people["orders"],
-        returned=people["returned_cents"] / people["gross"].where(people["gross"] > 0),
-        since_visit=cut_day - people["last_visit"] if "last_visit" in people else unknown,
-        visit_days=people["visit_days"].fillna(0) if "visit_days" in people else unknown,
-        carts=people["carts"].fillna(0) if "carts" in people else unknown,
-        checkouts=people["checkouts"].fillna(0) if "checkouts" in people else unknown,
-        worth=np.maximum(revenue, 0) * share,
-    )
+    found = known_at(
+        ctx, scope, cut, look=plan.look, active=plan.active, days=question.horizon,
+        ahead=cut < plan.now,
+    )  # fmt: skip
+    if "came" not in found:
+        return found
+    label = found["came"] if question.stays else 1 - found["came"]
+    return found.drop(columns="came").assign(label=label)
 
 
 # --- compute -------------------------------------------------------------------------------------
@@ -591,11 +451,6 @@ def learn(
     )
 
 
-def table_of(people: pd.DataFrame) -> Floats:
-    """The traits as a table of floats, in the order of TRAITS."""
-    return people[[t.key for t in TRAITS]].to_numpy(dtype=np.float64)
-
-
 def labels_of(people: pd.DataFrame) -> Labels:
     """The labels as integers."""
     return people["label"].to_numpy(dtype=np.int64)
@@ -706,13 +561,6 @@ def why(added: Floats, values: Floats, usual: Floats, currency: str) -> str:
         now, then = (trait_words(v[i], unit, currency) for v in (values, usual))
         texts.append(f"{TRAITS[i].label} {now} (usually {then})")
     return "; ".join(texts) or "like most people"
-
-
-def trait_words(value: float, unit: Unit, currency: str) -> str:
-    """A trait's value; days as a number, since the label says days."""
-    if unit == "money":
-        return short_words(round(float(value)), "money", currency)
-    return words(round(float(value), 2), "number" if unit in ("days", "count") else unit)
 
 
 def explained(ctx: Context, study: Study) -> Iterator[Part]:
