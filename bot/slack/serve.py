@@ -1,6 +1,7 @@
 """`python -m bot serve`: the running bot, over Socket Mode or HTTP, until SIGTERM."""
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -50,6 +51,7 @@ from storage.installs import purge_oauth_states
 from storage.outbox import Outbox
 from storage.processes import BEAT_EVERY_S
 from storage.queue import Claim, Queue, purge_jobs
+from storage.schedules import Schedules
 from storage.state import SECRETS, StateError
 
 log = logging.getLogger("daybreak.slack")
@@ -62,6 +64,7 @@ ANALYST_WITHIN_S = 14.0
 EDGE_WITHIN_S = 5.0
 ASIDE = 4
 SEEN_FOR_S = 24 * 3600.0
+RUNS_FOR_S = 90 * 24 * 3600.0
 #: The audit keeps who asked what kind of question so long; its text goes earlier, by the settings.
 AUDIT_DAYS = 730
 HOUSEKEEPING_EVERY_S = 3600
@@ -429,7 +432,8 @@ def live_analyst(settings: Settings, asked: Bell, answered: Bell, up: Bell) -> i
     nursery = Nursery(partial(compute, settings, client, identity, answered.ring))
     signs = signals()
     bot = open_bot(settings, client, identity, with_store=False)
-    analyst = analyst_service(bot, client, Worker(nursery), answered.ring)
+    worker = Worker(nursery, lost=partial(os.kill, os.getpid(), signal.SIGTERM))
+    analyst = analyst_service(bot, client, worker, answered.ring)
     try:
         analyst.start()
         threading.Thread(target=asked.answer, args=(analyst.keeper.wake,), daemon=True).start()
@@ -507,6 +511,7 @@ def housekeeping(bot: Bot) -> tuple[int, int]:
     try:
         purge_jobs(bot.state, older_than_seconds=SEEN_FOR_S)
         Outbox(bot.state).purge(older_than_seconds=SEEN_FOR_S)
+        Schedules(bot.state).purge(older_than_seconds=RUNS_FOR_S)
         seen = bot.state.purge_seen(older_than_seconds=SEEN_FOR_S)
         purge_oauth_states(bot.state)
         texts = bot.state.forget_texts(older_than_days=bot.settings.state.keep_questions_days)

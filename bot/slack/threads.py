@@ -35,6 +35,8 @@ def refined(text: str, earlier: str, today: dt.date, catalog: Catalog) -> str:
             raise
         # what the command can't do without stands in the earlier question only
         return parse(f"{earlier} {text}", today, catalog).text
+    if type(said.command) is not type(before):  # `every monday 9:00`: the earlier one, by the clock
+        return parse(f"{earlier} {text}", today, catalog).text
     plain = parse(before.verb(), today, catalog).command
     changed = {
         name: value

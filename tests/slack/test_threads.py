@@ -22,6 +22,11 @@ TODAY = dt.date(2026, 10, 10)
         ("kpis last 30 days", "by country as table", "kpis last 30 days by country as table"),
         ("kpis last 30 days as csv", "by country", "kpis last 30 days by country"),
         ("kpis last 30 days", "status", "status"),
+        (
+            "kpis last 7 days by country",
+            "every weekday 9am to #growth",
+            "kpis last 7 days by country every weekday 09:00 to #growth",
+        ),
         ("rules last 90 days", "for category bags", "rules last 90 days where category:bags"),
     ],
 )
