@@ -14,7 +14,7 @@ from bot.parse import unparse
 from bot.setup import Bot
 from bot.slack.agent import prompts_for
 from bot.slack.blocks import File, JsonObject, Message, error_message, ladder, plain_message
-from bot.slack.sendable import MESSAGE_TEXT
+from bot.slack.sendable import DATA_TABLE_ROWS, MESSAGE_TEXT
 from bot.slack.text import cut_mrkdwn
 
 Way = Literal[
@@ -44,7 +44,7 @@ class Job:
 
     `private` asks for the asker's eyes alone; `files_only` for the tables as files and no message.
     What the clock asks is of the way `schedule`, where `run` names the run, or `chore`, where
-    `text` is the chore's name.
+    `text` is the chore's name. `wanted` says how the terminal shows the answer.
     """
 
     text: str
@@ -56,6 +56,7 @@ class Job:
     private: bool = False
     files_only: bool = False
     run: str = ""
+    wanted: str = ""
 
     @property
     def surface(self) -> str:
@@ -148,6 +149,12 @@ class Finished:
     record: Callable[[Any], None] = lambda _: None
 
 
+def rows_shown(bot: Bot, answer: Answer) -> int:
+    """Rows of a table in a message: what can be asked, and what the bot keeps, is shown whole."""
+    about_bot = answer.request.command.group == PRIVATE_GROUP
+    return DATA_TABLE_ROWS - 1 if about_bot else bot.settings.limits.rows_shown
+
+
 def told(job: Job, message: Message) -> Delivery:
     """A sentence to the asker alone."""
     return Delivery(dataclasses.replace(job, files_only=False), message, private=True)
@@ -173,7 +180,7 @@ def delivery_of(bot: Bot, job: Job, answer: Answer) -> tuple[Delivery, Iterator[
     rungs = ladder(
         answer.result,
         form=answer.request.form,
-        rows=settings.limits.rows_shown,
+        rows=rows_shown(bot, answer),
         native_tables=settings.slack.native_tables,
         native_charts=settings.slack.native_charts,
     )

@@ -321,7 +321,7 @@ class Listeners:
             channel=clicked.channel,
             way="direct" if direct and not clicked.hidden else "button",
             thread_ts=clicked.thread_ts,
-            response_url=body.get("response_url", ""),
+            response_url=clicked.response_url,
             private=private or clicked.hidden,
             files_only=files_only,
         )
@@ -346,17 +346,13 @@ class Listeners:
         own = bool(me & {message.get("bot_id"), message.get("user")})
         asked = question_in(message) if own else said(message.get("text") or "")
         thread = message.get("thread_ts") or body.get("message_ts") or message["ts"]
-        self.open_form(body, asked, Origin(body["channel"]["id"], thread))
+        url = body.get("response_url", "")
+        self.open_form(body, asked, Origin(body["channel"]["id"], thread, response_url=url))
         ack()
 
     def change(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """The question of an answer, to be changed."""
-        clicked = clicked_at(body)
-        origin = Origin(
-            clicked.channel, clicked.thread_ts, clicked.hidden,
-            body.get("response_url", "") if clicked.hidden else "",
-        )  # fmt: skip
-        self.open_form(body, str(action.get("value", "")), origin)
+        self.open_form(body, str(action.get("value", "")), clicked_at(body))
         ack()
 
     def open_form(self, body: JsonObject, question: str, origin: Origin) -> None:
@@ -531,7 +527,7 @@ def clicked_at(body: JsonObject) -> Origin:
     channel = (body.get("channel") or {}).get("id", "")
     in_place = container.get("message_ts", "") if channel else ""
     thread = "" if hidden else container.get("thread_ts") or in_place
-    return Origin(channel, thread, hidden)
+    return Origin(channel, thread, hidden, body.get("response_url", ""))
 
 
 def job_of(filled: Filled, text: str, user: str, response_url: str = "") -> Job:

@@ -15,6 +15,7 @@ from analytics.errors import UserError
 from bot.__main__ import DEMO
 from bot.config import StateSettings, StoreSettings
 from bot.setup import Bot
+from bot.slack.answering import rows_shown
 from bot.slack.blocks import JsonObject, error_message, to_message
 from docs.pictures.browser import PictureError, draw
 from docs.pictures.surfaces import SURFACES, as_drawn
@@ -42,7 +43,7 @@ SLACK: dict[str, tuple[str, tuple[int, ...]]] = {
     "help": ("help", (DESKTOP_PX,)),
     "sql": ("top categories last 90 days as sql", (DESKTOP_PX,)),
     "cut": ("top items last 90 days", (DESKTOP_PX,)),
-    "people": ("churn top 10", (DESKTOP_PX,)),
+    "people": ("recommend user 12347", (DESKTOP_PX,)),
     "error": (REFUSED, (DESKTOP_PX,)),
 }
 
@@ -156,8 +157,8 @@ def slack_picture(
     """Ask, and draw the message at each width; the narrow one is called `…-phone`."""
     try:
         answer = bot.answer(question, surface="docs")
-        form, rows = answer.request.form, bot.settings.limits.rows_shown
-        message = to_message(answer.result, form=form, rows=rows)
+        rows = rows_shown(bot, answer)
+        message = to_message(answer.result, form=answer.request.form, rows=rows)
     except UserError as error:
         if question != REFUSED:
             raise PictureError(f"{question!r} was not answered: {error.message}") from error

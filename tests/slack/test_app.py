@@ -332,7 +332,9 @@ def test_a_changed_question_is_answered_in_the_thread_of_its_answer(
 ) -> None:
     click(app, "change", "kpis last 7 days")
     assert submit(app, opened(slack), {"kpis/by": "country"}).status == 200
-    assert taken.jobs == [Job("kpis last 7 days by country", "U1", "C1", "button", "9.9")]
+    assert taken.jobs == [
+        Job("kpis last 7 days by country", "U1", "C1", "button", "9.9", RESPONSE_URL)
+    ]
 
 
 def test_a_hidden_answer_is_changed_hidden(app: App, taken: Taken, slack: FakeSlack) -> None:
