@@ -246,6 +246,7 @@ class Result:
     `receipt` is added by the dispatcher. `mark` is a word for what the answer amounts to, such as
     a verdict: a schedule that speaks on change posts when it differs from the last. `detail` are
     parts for those who want to know more: in the thread under a message, below in a terminal.
+    `language` is that of the signs in its numbers.
     """
 
     title: str
@@ -255,6 +256,7 @@ class Result:
     receipt: Receipt | None = None
     mark: str = ""
     detail: tuple[Part, ...] = ()
+    language: str = "en"
 
     def __post_init__(self) -> None:
         """An answer has a sentence and at least one part."""

@@ -1,15 +1,39 @@
 """Values as words: how numbers stand in sentences. Tables, charts and headlines read the same.
 
-Values and units are those of `result.py`. Unknown is the word "unknown", never a zero.
+Values and units are those of `result.py`. Unknown is the word "unknown", never a zero. Within
+`speaking("de")` numbers have the signs of German; the words around them stay English.
 """
 
+import contextlib
 import datetime as dt
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import assert_never
 
 from analytics.result import Number, Unit, Value
 
 UNKNOWN = "unknown"
+
+#: Per language: the signs for thousands and decimals, and the names of 10^9, 10^6 and 10^3.
+NUMBERS = {
+    "en": (",", ".", ("bn", "m", "k")),
+    "de": (".", ",", ("\u00a0Mrd.", "\u00a0Mio.", "\u00a0Tsd.")),
+    "fr": ("\u202f", ",", ("\u00a0Md", "\u00a0M", "\u00a0k")),
+}
+_language: ContextVar[str] = ContextVar("language", default="en")
+
+
+@contextlib.contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Within it, numbers have the signs of a language of `NUMBERS`."""
+    before = _language.set(language)
+    try:
+        yield
+    finally:
+        _language.reset(before)
+
+
 SYMBOLS = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
 
 #: Minor units per unit, as powers of ten, where it is not two (ISO 4217).
@@ -45,7 +69,7 @@ def short_words(value: Value, unit: Unit, currency: str = "") -> str:
     if unit == "money":
         major = value / 10 ** EXPONENTS.get(currency, 2)
         sign, text = _signed(_compact(abs(major)) if abs(major) >= 100 else "", major)
-        return f"{sign}{_symbol(currency)}{text}" if text else words(value, unit, currency)
+        return _priced(sign, text, currency) if text else words(value, unit, currency)
     if unit in ("count", "number") and abs(value) >= 10_000:
         sign, text = _signed(_compact(abs(value)), value)
         return sign + text
@@ -89,31 +113,31 @@ def money_words(cents: float, currency: str) -> str:
     """Minor units with the currency's sign, or its code: `£1,234.50`, `CHF 1,234.50`, `¥1,234`."""
     exponent = EXPONENTS.get(currency, 2)
     major = cents / 10**exponent
-    sign, text = _signed(f"{abs(major):,.{exponent}f}", major)
-    return f"{sign}{_symbol(currency)}{text}"
+    sign, text = _signed(_in_signs(f"{abs(major):,.{exponent}f}"), major)
+    return _priced(sign, text, currency)
 
 
 def share_words(share: float) -> str:
     """A share 0..1 as per cent; never rounded to 0 or 100 where it is not."""
     percent = share * 100
     if 0 < abs(percent) < 0.01:
-        return "<0.01 %"
+        return _in_signs("<0.01 %")
     if 99.95 <= percent < 100:
-        return ">99.9 %"
+        return _in_signs(">99.9 %")
     return f"{_trimmed(percent, 2 if abs(percent) < 1 else 1)} %"
 
 
 def decimal_words(value: float) -> str:
     """Whole numbers in full, others to three digits or so: `1,234`, `12.3`, `0.0123`."""
     if value == int(value):
-        return f"{int(value):,}"
+        return _in_signs(f"{int(value):,}")
     size = abs(value)
     if size >= 1000:
-        return f"{value:,.0f}"
+        return _in_signs(f"{value:,.0f}")
     if size >= 0.001:
         digits = 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
         return _trimmed(value, digits)
-    return f"{value:.2g}"
+    return _in_signs(f"{value:.2g}")
 
 
 def duration_words(seconds: float) -> str:
@@ -188,17 +212,30 @@ def listed(names: list[str] | tuple[str, ...]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def _in_signs(text: str) -> str:
+    """A number in English signs, in those of the language that is spoken."""
+    thousands, decimal, _ = NUMBERS[_language.get()]
+    return text.translate(str.maketrans(",.", thousands + decimal))
+
+
+def _priced(sign: str, text: str, currency: str) -> str:
+    """An amount with its currency: before it in English, behind it elsewhere."""
+    if _language.get() == "en" or not currency:
+        return f"{sign}{_symbol(currency)}{text}"
+    return f"{sign}{text}\u00a0{_symbol(currency).strip()}"
+
+
 def _symbol(currency: str) -> str:
     return SYMBOLS.get(currency, f"{currency} " if currency else "")
 
 
 def _compact(size: float) -> str:
     """Three digits or so of a size that is not negative: `950`, `9,500`, `18.4k`, `1.2m`, `3bn`."""
-    for unit, name in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
-        if size >= unit * (10 if name == "k" else 1) * (1 - 0.0005 * (name != "k")):
+    for unit, name in zip((1e9, 1e6, 1e3), NUMBERS[_language.get()][2], strict=True):
+        if size >= unit * (10 if unit == 1e3 else 1) * (1 - 0.0005 * (unit > 1e3)):
             scaled = size / unit
             return _trimmed(scaled, 0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2) + name
-    return f"{size:,.0f}"
+    return _in_signs(f"{size:,.0f}")
 
 
 def _trimmed(value: float, digits: int) -> str:
@@ -206,7 +243,7 @@ def _trimmed(value: float, digits: int) -> str:
     text = f"{value:,.{digits}f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+    return "0" if text == "-0" else _in_signs(text)
 
 
 def _signed(text: str, value: float) -> tuple[str, str]:

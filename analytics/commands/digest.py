@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from analytics.catalog import Catalog, Dimension, Metric
@@ -33,6 +33,7 @@ from analytics.words import (
     range_words,
     share_words,
     short_words,
+    speaking,
 )
 
 #: What is told where nothing else is asked for.
@@ -87,6 +88,12 @@ class Digest(Command):
 
     def run(self, ctx: Context) -> Result:
         """The metrics' course, unless the gate holds it."""
+        language = language_of(self.metrics, ctx.catalog)
+        with speaking(language):
+            return replace(self.told(ctx), language=language)
+
+    def told(self, ctx: Context) -> Result:
+        """The same, in the language that is spoken."""
         metrics = metrics_of(self.metrics, ctx.catalog)
         course = course_of(ctx, metrics, self.period, self.where)
         if not course.spans:
@@ -124,6 +131,12 @@ def metrics_of(names: Sequence[str], catalog: Catalog) -> list[Metric]:
         plan = catalog.digest(name)
         found += plan.metrics if plan else (name,)
     return [catalog.find_metric(name) for name in dict.fromkeys(found)]
+
+
+def language_of(names: Sequence[str], catalog: Catalog) -> str:
+    """The language of the numbers: that of the first digest that is named."""
+    plans = [plan for name in names if (plan := catalog.digest(name))]
+    return plans[0].language if plans else "en"
 
 
 def day_words(period: Period) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from analytics.result import Chart, Column, Figure, Note, Number, Part, Receipt, Result, Table
-from analytics.words import change, counted, range_words, short_words, words
+from analytics.words import change, counted, range_words, short_words, speaking, words
 from bot.parse import Form
 from bot.render.chart import step_words
 
@@ -39,6 +39,12 @@ def to_text(result: Result, *, form: Form = "answer", rows: int = 20, width: int
 
 def renderable(result: Result, *, form: Form = "answer", rows: int = 20) -> RenderableType:
     """The answer for a rich console. Warnings come before the numbers."""
+    with speaking(result.language):
+        return drawn(result, form, rows)
+
+
+def drawn(result: Result, form: Form, rows: int) -> RenderableType:
+    """The answer, in the language that is spoken."""
     receipt = result.receipt
     currency = receipt.currency if receipt else ""
     if form == "sql":

@@ -23,7 +23,7 @@ from analytics.result import (
     Table,
     Value,
 )
-from analytics.words import EXPONENTS, counted, moved, short_words, words
+from analytics.words import EXPONENTS, counted, moved, short_words, speaking, words
 from bot.parse import FORMS, Form
 from bot.render.chart import alt_text, notes_of, png
 from bot.render.sheet import Sheet, file_name, sheets
@@ -148,6 +148,19 @@ def to_message(
     native_charts: bool = True,
 ) -> Message:
     """One message with the answer; `rows` of each table are shown, the file has all."""
+    with speaking(result.language):
+        return drawn_message(result, rung, form, rows, native_tables, native_charts)
+
+
+def drawn_message(
+    result: Result,
+    rung: Rung,
+    form: Form,
+    rows: int,
+    native_tables: bool,
+    native_charts: bool,
+) -> Message:
+    """The message, in the language that is spoken."""
     if form == "sql":
         return sql_message(result, rung)
     receipt = result.receipt

@@ -153,3 +153,19 @@ def test_a_digest_of_one_country_counts_what_is_from_there(shop: Context) -> Non
     value = next(p.value for p in alone.parts if isinstance(p, Figure) and p.label == "Revenue")
     told = figures(asked("digest revenue anyway 2011-12-08 for country France", shop))
     assert told["Revenue"].value == value
+
+
+def test_numbers_have_the_signs_of_the_digest_s_language(shop: Context) -> None:
+    own = Settings(
+        digests=(
+            DigestSettings(name="umsatz", metrics=("revenue", "conversion"), language="de"),
+            DigestSettings(name="ventes", metrics=("revenue",), language="fr"),
+        )
+    ).catalog()
+    ctx = replace(shop, catalog=own)
+    german = asked("digest umsatz 2011-12-08", ctx)
+    assert "revenue 82,5\u00a0Tsd.\u00a0£" in german.headline
+    assert "82.495,00\u00a0£" in to_text(german, width=200)
+    assert "*Conversion 6 %*" in str(to_message(german).blocks)
+    assert "revenue 82,5\u00a0k\u00a0£" in asked("digest ventes 2011-12-08", ctx).headline
+    assert "£82.5k" in asked("digest revenue 2011-12-08", ctx).headline
