@@ -124,7 +124,8 @@ def quantile_of(metric: Metric, percent: float) -> Outcome:
     if not 0 < percent < 100:
         raise NoOutcomeError("A percentile is above 0 and below 100.", hint="Say `p90 revenue`.")
     one_of_each = bottom is None or (bottom.aggregate == "count" and bottom.entity == top.entity)
-    if top.aggregate != "sum" or top.reach != "period" or not one_of_each:
+    of_people = top.entity in ("people", "buyers")
+    if top.aggregate != "sum" or top.reach != "period" or not one_of_each or of_people:
         raise NoOutcomeError(
             f"{metric.label} has no percentiles: it does not add up one value per row.",
             hint="Try `metric p90 order value` or `metric median time spent`.",

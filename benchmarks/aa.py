@@ -1,13 +1,15 @@
 """Experiments in which nothing happens, asked end to end: text, SQL, verdict, message.
 
-    python -m benchmarks.aa [experiments] [people] [--open-ended]
+    python -m benchmarks.aa [experiments] [people] [--open-ended] [--last] [--store URL]
 
 Each experiment deals the same people out anew, by chance, so whatever it finds is false. Each is
 registered for 14 days and asked on the morning of every day from the 7th on, as a keen manager
 would; one false verdict at any of its looks makes it a false one. A sound product has at most 18
 in 200 (5 % by chance, with the 99 % of the binomial). The same looks judged by a plain test at
-5 % show what it saves them from. The last look of each is made a Slack message.
-`--open-ended` asks each without its plan as well.
+5 % show what it saves them from. The last look of each is made a Slack message, and its figures
+are held to those of the vector core, which reads arrays: alike to 1e-9.
+`--open-ended` asks each without its plan as well; `--last` looks at the planned end only; `--store`
+names an empty store to fill, on another engine than DuckDB.
 """
 
 import dataclasses
@@ -24,7 +26,11 @@ from scipy import stats
 
 from analytics.catalog import Catalog, Plan
 from analytics.command import Context
+from analytics.methods.experiment.comparison import Comparison, compare_moments
+from analytics.methods.experiment.moments import Moments, total
+from analytics.outcomes import ORDERED
 from analytics.result import Result
+from analytics.trials import compared, moments_by, sighting_of, trial_of
 from bot.dispatch import answer
 from bot.slack.blocks import ladder
 from bot.slack.sendable import assert_sendable
@@ -139,6 +145,26 @@ def is_false(result: Result) -> bool:
     return said.startswith(("ship", "don't ship"))
 
 
+FIGURES = ("control", "treatment", "low", "high", "lift", "lift_low", "lift_high", "p")
+
+
+def apart(of: Crowd, number: int, ctx: Context) -> float:
+    """How far the figures through SQL are from the vector core's, relatively, at most."""
+    trial = trial_of(sighting_of(name_of(number), ctx), ctx, None)
+    critical = trial.regime("treatment").critical()
+    sums = moments_by(trial, [ORDERED], ctx)[ORDERED]
+    sides = (total(list(sums[v].values())) for v in trial.variants)
+    found = compared(ORDERED, *sides, critical)
+    bought = np.isfinite(of.buys) & (of.buys < DAYS)
+    treated = dealt(len(of.comes), number)
+    arms = [Moments.of(bought[side].astype(float), shift=0.0) for side in (~treated, treated)]
+    plain = compare_moments("proportion", *arms, critical=critical)
+    if not isinstance(found, Comparison) or not isinstance(plain, Comparison):
+        raise TypeError(f"{name_of(number)}: {found}, {plain}")
+    pairs = [(getattr(found, f), getattr(plain, f)) for f in FIGURES]
+    return max(abs(ours - theirs) / max(abs(theirs), 1e-12) for ours, theirs in pairs)
+
+
 def plain_p(of: Crowd, number: int, day: int) -> float:
     """The two-proportion test of whoever came so far."""
     seen, bought = of.comes < day, of.buys < day
@@ -155,12 +181,17 @@ def main() -> None:
     sizes = [int(a) for a in sys.argv[1:] if a.isdigit()]
     experiments, people = (*sizes, *(200, 20_000)[len(sizes) :])
     of = crowd(people)
+    looks = LOOKS[-1:] if "--last" in sys.argv else LOOKS
+    farthest = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        store = Store.open(f"duckdb:///{folder}/aa.duckdb")
+        url = f"duckdb:///{folder}/aa.duckdb"
+        if "--store" in sys.argv:
+            url = sys.argv[sys.argv.index("--store") + 1]
+        store = Store.open(url)
         fill(store, of, experiments)
         false: dict[str, set[int]] = {kind: set() for kind in (*kinds, "plain test")}
         asks, started = 0, time.perf_counter()
-        for day in LOOKS:
+        for day in looks:
             contexts = {
                 kind: context(store, day, experiments, planned=kind == "planned") for kind in kinds
             }
@@ -174,15 +205,20 @@ def main() -> None:
                         posted(result)
                 if plain_p(of, number, day) < 0.05:
                     false["plain test"].add(number)
+                if day == DAYS:
+                    farthest = max(farthest, apart(of, number, contexts["planned"]))
         seconds = (time.perf_counter() - started) / asks
         store.close()
-    print(f"{experiments} A/A experiments of {people:,} people, {len(LOOKS)} daily looks each;")
+    print(f"{experiments} A/A experiments of {people:,} people, {len(looks)} daily looks each;")
+    print(f"figures within {farthest:.1e} of the vector core's")
     print(f"{seconds:.3f} s an ask, from text to message")
     for kind, numbers in false.items():
         print(f"  {kind:<12} {len(numbers):>4} false verdicts")
     most = MOST_FALSE.get(experiments)
     if most is not None and len(false["planned"]) > most:
         sys.exit(f"more than {most} false verdicts")
+    if farthest > 1e-9:
+        sys.exit("the figures differ from the vector core's")
 
 
 if __name__ == "__main__":

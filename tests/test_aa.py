@@ -2,14 +2,9 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
-from analytics.methods.experiment.comparison import Comparison, compare_moments
-from analytics.methods.experiment.moments import Moments, total
-from analytics.outcomes import ORDERED
-from analytics.trials import compared, moments_by, sighting_of, trial_of
-from benchmarks.aa import DAYS, asked, context, crowd, dealt, fill, is_false, name_of, posted
+from benchmarks.aa import DAYS, apart, asked, context, crowd, fill, is_false, posted
 from storage.store import Store
 
 PEOPLE = 3_000
@@ -39,18 +34,4 @@ def test_the_figures_are_those_of_the_vector_core(store: Store) -> None:
     of = crowd(PEOPLE)
     fill(store, of, 3)
     ctx = context(store, DAYS, 3)
-    bought = np.isfinite(of.buys) & (of.buys < DAYS)
-    for number in range(3):
-        trial = trial_of(sighting_of(name_of(number), ctx), ctx, None)
-        critical = trial.regime("treatment").critical()
-        sums = moments_by(trial, [ORDERED], ctx)[ORDERED]
-        found = compared(
-            ORDERED, *(total(list(sums[v].values())) for v in trial.variants), critical
-        )
-        treated = dealt(PEOPLE, number)
-        arms = [Moments.of(bought[side].astype(float), shift=0.0) for side in (~treated, treated)]
-        plain = compare_moments("proportion", *arms, critical=critical)
-        assert isinstance(found, Comparison)
-        assert isinstance(plain, Comparison)
-        for field in ("control", "treatment", "low", "high", "lift", "lift_low", "lift_high", "p"):
-            assert getattr(found, field) == pytest.approx(getattr(plain, field), rel=1e-9)
+    assert max(apart(of, number, ctx) for number in range(3)) < 1e-9
