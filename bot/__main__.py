@@ -103,7 +103,7 @@ def act(args: argparse.Namespace) -> int:
         from bot.slack.serve import serve
 
         return serve(settings, args.role)
-    bot = Bot.open(settings)
+    bot = Bot.open(settings) if args.action == "load" else terminal.open_bot(settings)
     try:
         if args.action == "ask":
             question = " ".join(args.question)

@@ -8,7 +8,7 @@ import dataclasses
 import datetime as dt
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -27,6 +28,7 @@ from analytics.catalog import Catalog, DigestPlan, Limit, Plan, folded
 from analytics.errors import UserError, nearest
 from analytics.plans import fault_of, with_names
 from bot.when import read_when
+from storage.overlay import Overlay, OverlayError, parse_overlay
 
 
 class ConfigError(UserError):
@@ -62,6 +64,11 @@ class StoreSettings(Section):
         "", description="DuckDB's memory, such as `4GB`; empty: 80 % of the machine's."
     )
     threads: int = Field(0, ge=0, description="DuckDB's threads; 0: all cores.")
+    tables: dict[str, dict[str, Any]] = Field(
+        {},
+        description="Our entities over tables of your own, which are only read: see "
+        "docs/engines.md. Empty: the tables are mine, and `load` fills them.",
+    )
 
 
 class StateSettings(Section):
@@ -304,6 +311,14 @@ class DigestSettings(Section):
 class Settings(Section):
     """All settings."""
 
+    #: Where they were read from.
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The settings file; None: defaults."""
+        return self._file
+
     store: StoreSettings = StoreSettings()
     state: StateSettings = StateSettings()
     time_zone: str = Field(
@@ -385,6 +400,10 @@ class Settings(Section):
         """The zone in which days begin."""
         return ZoneInfo(self.time_zone)
 
+    def overlays(self) -> dict[str, Overlay]:
+        """Our entities over other people's tables. Raises OverlayError."""
+        return {name: parse_overlay(name, told) for name, told in self.store.tables.items()}
+
     def catalog(self) -> Catalog:
         """Our catalogue with the rows of the file. Raises UserError naming a bad field."""
         catalog = Catalog().extended(metrics=self.metrics, dimensions=self.dimensions)
@@ -433,9 +452,39 @@ def load_settings(path: Path | None, environment: Mapping[str, str] = os.environ
         named = [name.strip() for name in admins.split(",") if name.strip()]
         raw["access"] = {**(raw.get("access") or {}), "admins": named}
     try:
-        return Settings.model_validate(raw)
+        settings = Settings.model_validate(raw)
+        settings._file = path
+        settings.overlays()
     except ValidationError as error:
         raise ConfigError("\n".join(_faults(error, str(path)))) from error
+    except OverlayError as error:
+        raise overlay_fault(error, path) from error
+    return settings
+
+
+def overlay_fault(error: OverlayError, path: Path | None) -> ConfigError:
+    """What is wrong with one of `store.tables`, with its line."""
+    keys = ("store", "tables", *error.where)
+    line = line_of(path, keys) if path is not None else 0
+    where = f"{path or 'config.yaml'}{f', line {line}' if line else ''}"
+    return ConfigError(
+        f"{where}: `{'.'.join(keys)}`: {str(error).rstrip('.')}.",
+        hint="docs/engines.md shows how to lay our entities over your tables.",
+    )
+
+
+def line_of(path: Path, keys: Sequence[str]) -> int:
+    """The line of a key in a YAML file, or of the deepest key before it that is there; 0: none."""
+    node = yaml.compose(path.read_text(encoding="utf-8"))
+    line = 0
+    for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = [(k, v) for k, v in node.value if k.value == key]
+        if not found:
+            break
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return line
 
 
 def _experiments_of(path: Path) -> list[Any]:

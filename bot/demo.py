@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shlex
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from analytics.words import counted
 from bot.config import ExperimentSettings, GuardrailSettings
 from bot.loading import progress_bar
 from bot.setup import Bot
-from bot.terminal import show, write_pictures
+from bot.terminal import drawings, in_colours, wanted_here, write_pictures
 from storage.demo import planted
 from storage.demo.install import install_demo
 from storage.engines import StoreError
@@ -74,8 +75,8 @@ def demo(bot: Bot, pictures: Path, *, quiet: bool = False) -> int:
         console.print()
         console.print(Rule(f"/ops {question}", style="cyan", align="left"))
         answer = bot.answer(question, surface="demo")
-        show(answer, rows=10)
-        for path in write_pictures(answer.result, pictures):
+        sys.stdout.write(in_colours(answer, wanted_here(), rows=10))
+        for path in write_pictures(drawings(answer.result), pictures):
             console.print(f"Picture: {path}", style="dim", markup=False)
     console.print()
     console.print(Rule("Now you", style="cyan", align="left"))

@@ -9,10 +9,11 @@ from analytics.catalog import Catalog
 from analytics.command import Asker, Context
 from analytics.errors import DataUnavailableError
 from bot.access import Access, Directory, everyone
-from bot.config import Settings
+from bot.config import Settings, overlay_fault
 from bot.dispatch import Answer, Asked, answer
 from storage import processes
 from storage.engines import StoreError
+from storage.overlay import OverlayError
 from storage.state import State, StateError
 from storage.store import Store
 
@@ -126,10 +127,14 @@ class Bot:
 
 
 def open_store(settings: Settings) -> Store:
-    """The store, bounded as the settings say. Raises StoreUnavailableError."""
-    return Store.open(
-        settings.store.url,
-        memory_limit=settings.store.memory_limit,
-        threads=settings.store.threads,
-        seconds_limit=settings.limits.seconds,
-    )
+    """The store, bounded as the settings say. Raises StoreUnavailableError or ConfigError."""
+    try:
+        return Store.open(
+            settings.store.url,
+            memory_limit=settings.store.memory_limit,
+            threads=settings.store.threads,
+            seconds_limit=settings.limits.seconds,
+            overlays=settings.overlays(),
+        )
+    except OverlayError as error:
+        raise overlay_fault(error, settings.file) from error

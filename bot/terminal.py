@@ -1,8 +1,13 @@
 """The terminal: one question, or a prompt with history and completion."""
 
+import base64
+import io
 import json
+import secrets
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +18,23 @@ from prompt_toolkit.history import FileHistory
 from rich.console import Console
 
 from analytics.command import COMMANDS
-from analytics.errors import UserError
+from analytics.errors import CancelledError, DataUnavailableError, UserError
 from analytics.result import Chart, Result
+from bot.config import Settings
 from bot.dispatch import Answer
 from bot.parse import FORMS, choices, field_words, fold, verbs
 from bot.render.chart import notes_of, png
 from bot.render.sheet import file_name, sheets
 from bot.render.text import renderable
 from bot.setup import Bot
+from storage import processes
+from storage.queue import Place, Queue
+from storage.store import Store
 
 EXIT_REFUSED = 2
+#: As the audit and the queue call who asks here.
+TERMINAL = "terminal"
+LOOK_EVERY_S = 0.05
 PERIODS = ("last 7 days", "last 30 days", "last 90 days", "last week", "last month", "this month")
 
 
@@ -34,6 +46,39 @@ def say_error(error: UserError) -> None:
         console.print(error.hint, markup=False)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """How an answer is to be shown: its form, and what the terminal can do."""
+
+    as_json: bool = False
+    as_csv: bool = False
+    pictures: bool = False
+    width: int = 110
+    colours: bool = False
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An answer or a refusal as the terminal shows it; pictures are PNGs by the chart's number."""
+
+    out: str
+    err: str = ""
+    status: int = 0
+    pictures: tuple[tuple[str, bytes], ...] = ()
+
+    def to_json(self) -> str:
+        """As the bot's memory keeps it."""
+        drawn = [[name, base64.b64encode(png_).decode()] for name, png_ in self.pictures]
+        return json.dumps({**vars(self), "pictures": drawn})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Shown":
+        """As the bot's memory gave it."""
+        body = json.loads(text)
+        drawn = tuple((name, base64.b64decode(png_)) for name, png_ in body["pictures"])
+        return cls(**{**body, "pictures": drawn})
+
+
 def ask(
     bot: Bot,
     text: str,
@@ -43,31 +88,112 @@ def ask(
     pictures: Path | None = None,
 ) -> int:
     """Answer one question on standard output; the exit status says whether it was answered."""
+    wanted = wanted_here(as_json=as_json, as_csv=as_csv, pictures=pictures is not None)
     try:
-        answer = bot.answer(text, surface="terminal")
+        answer = shown(bot, text, wanted) if bot.opened else asked_elsewhere(bot, text, wanted)
     except UserError as error:
-        if as_json:
-            body = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
-            sys.stdout.write(json.dumps(body, ensure_ascii=False, indent=2) + "\n")
-        else:
-            say_error(error)
-        return EXIT_REFUSED
+        answer = refused(error, wanted)
+    sys.stderr.write(answer.err)
     if pictures is not None:
-        for path in write_pictures(answer.result, pictures):
+        for path in write_pictures(answer.pictures, pictures):
             Console(stderr=True, highlight=False).print(f"Wrote {path}", markup=False)
-    if as_json:
-        sys.stdout.write(to_json(answer) + "\n")
-    elif as_csv or answer.request.form == "csv":
-        sys.stdout.write(csv_text(answer.result))
+    sys.stdout.write(answer.out)
+    return answer.status
+
+
+def shown(
+    bot: Bot,
+    text: str,
+    wanted: Wanted,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    begun: Callable[[Store], None] = lambda _: None,
+) -> Shown:
+    """The answer, or why there is none."""
+    try:
+        answer = bot.answer(text, surface="terminal", tell=tell, begun=begun)
+    except UserError as error:
+        return refused(error, wanted)
+    drawn = tuple(drawings(answer.result)) if wanted.pictures else ()
+    if wanted.as_json:
+        out = to_json(answer) + "\n"
+    elif wanted.as_csv or answer.request.form == "csv":
+        out = csv_text(answer.result)
     else:
-        show(answer, rows=bot.settings.limits.rows_shown)
-    return 0
+        out = in_colours(answer, wanted, rows=bot.settings.limits.rows_shown)
+    return Shown(out, pictures=drawn)
 
 
-def show(answer: Answer, *, rows: int) -> None:
+def wanted_here(*, as_json: bool = False, as_csv: bool = False, pictures: bool = False) -> Wanted:
+    """The form, and what this terminal can do."""
+    is_terminal = sys.stdout.isatty()
+    width = Console().width if is_terminal else Wanted.width
+    return Wanted(as_json, as_csv, pictures, width, is_terminal)
+
+
+def refused(error: UserError, wanted: Wanted) -> Shown:
+    """A refusal: as JSON in the answer's place, else in words on standard error."""
+    if wanted.as_json:
+        body = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        return Shown(json.dumps(body, ensure_ascii=False, indent=2) + "\n", status=EXIT_REFUSED)
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=wanted.colours, highlight=False, width=wanted.width)
+    console.print(error.message, style="bold", markup=False)
+    if error.hint:
+        console.print(error.hint, markup=False)
+    return Shown("", said.getvalue(), EXIT_REFUSED)
+
+
+def in_colours(answer: Answer, wanted: Wanted, *, rows: int) -> str:
     """The answer in colours where the terminal has them."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=wanted.colours, highlight=False, width=wanted.width)
     console.print(renderable(answer.result, form=answer.request.form, rows=rows))
+    return said.getvalue()
+
+
+# Where another process has the store.
+
+
+def open_bot(settings: Settings) -> Bot:
+    """The bot; without the store where a running analyst has it. Raises UserError."""
+    bot = Bot.open(settings, with_store=False)
+    if processes.living(bot.state, "analyst"):
+        return bot
+    bot.close()
+    return Bot.open(settings)
+
+
+def asked_elsewhere(bot: Bot, text: str, wanted: Wanted) -> Shown:
+    """Have the running analyst answer. Raises UserError."""
+    limits = bot.settings.limits
+    queue = Queue(
+        bot.state, workers=limits.workers, waiting=limits.waiting, per_person=limits.waiting
+    )
+    asked = {"text": text, "user": TERMINAL, "channel": "", "way": TERMINAL,
+             "wanted": json.dumps(vars(wanted))}  # fmt: skip
+    place = queue.put(f"terminal:{secrets.token_hex(8)}", TERMINAL, json.dumps(asked))
+    if not isinstance(place, Place):
+        raise DataUnavailableError("The running bot is busy.", hint="Ask again in a minute.")
+    try:
+        while True:
+            reply = processes.take_reply(bot.state, place.job)
+            if reply is not None:
+                return Shown.from_json(reply)
+            if not processes.living(bot.state, "analyst"):
+                queue.cancel(place.job, TERMINAL)
+                raise DataUnavailableError(
+                    "The running bot went away.", hint="Ask again: I then read the data myself."
+                )
+            time.sleep(LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        queue.cancel(place.job, TERMINAL)
+        raise CancelledError("The question was cancelled.") from None
+    except LookupError:
+        raise CancelledError("The question was cancelled.") from None
+
+
+# What is shown.
 
 
 def to_json(answer: Answer) -> str:
@@ -84,20 +210,24 @@ def csv_text(result: Result) -> str:
     return "\r\n".join(texts)
 
 
-def write_pictures(result: Result, where: Path) -> list[Path]:
-    """The charts as PNG: into a folder, or the first into the named file."""
+def drawings(result: Result) -> Iterator[tuple[str, bytes]]:
+    """The charts as PNGs, with the file names that they have in a folder."""
     charts = [p for p in result.parts if isinstance(p, Chart)]
     currency = result.receipt.currency if result.receipt else ""
     notes = notes_of(result.receipt)
-    if where.suffix.lower() == ".png":
-        paths = [where, *(where.with_stem(f"{where.stem}-{i}") for i in range(2, len(charts) + 1))]
-    else:
-        stem = file_name(result.title)
-        paths = [where / f"{stem}-{i}.png" for i in range(1, len(charts) + 1)]
+    for i, chart in enumerate(charts, 1):
+        yield f"{file_name(result.title)}-{i}.png", png(chart, currency, notes)
+
+
+def write_pictures(pictures: Iterable[tuple[str, bytes]], where: Path) -> list[Path]:
+    """Into a folder, or into the named file, with numbers from the second on."""
     written = []
-    for path, chart in zip(paths, charts, strict=False):
+    for i, (name, drawn) in enumerate(pictures, 1):
+        path = where / name
+        if where.suffix.lower() == ".png":
+            path = where if i == 1 else where.with_stem(f"{where.stem}-{i}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(chart, currency, notes))
+        path.write_bytes(drawn)
         written.append(path)
     return written
 

@@ -6,6 +6,7 @@ when Slack refuses the first, and whoever sends it asks for them by the queue.
 """
 
 import dataclasses
+import json
 import logging
 import secrets
 from collections import OrderedDict
@@ -21,7 +22,9 @@ from bot.slack.post import Poster
 from bot.slack.runs import MOST_BEGUN, Endings, Runner
 from bot.slack.threads import continued
 from bot.slack.work import Work
+from bot.terminal import Wanted, refused, shown
 from storage.outbox import Outbox
+from storage.processes import put_reply_in
 from storage.queue import Claim, Queue
 
 log = logging.getLogger("daybreak.slack")
@@ -81,6 +84,8 @@ class Analyst:
         match job.way:
             case "redraw":
                 return self._redrawn(job.text)
+            case "terminal":
+                return self._for_terminal(claim, job, work)
             case "chore":
                 return runner.chore(job, begun=claim.fence)
             case "schedule" if claim.fence > MOST_BEGUN:
@@ -89,6 +94,19 @@ class Analyst:
                 return runner.run(job, tell=work.tell, begun=work.begun)
             case _:
                 return Finished((self._answer(claim, job, work),))
+
+    def _for_terminal(self, claim: Claim, job: Job, work: Work) -> Finished:
+        """What the terminal shows, which waits for it."""
+        if claim.fence > MOST_BEGUN:
+            log.error("question_given_up", extra={"job": claim.job})
+            return replied(claim, job, GAVE_UP)
+        wanted = Wanted(**json.loads(job.wanted))
+        answer = shown(self.bot, job.text, wanted, tell=work.tell, begun=work.begun)
+
+        def record(connection: Any) -> None:
+            put_reply_in(connection, claim.job, answer.to_json())
+
+        return Finished(record=record)
 
     def _keep(self, key: str, rungs: Iterator[Message]) -> None:
         """The simpler forms of an answer, while there is room; afterwards there are words."""
@@ -150,6 +168,18 @@ class Analyst:
             return job.text
         ctx = self.bot.context()
         return continued(job.text, earlier, ctx.today, ctx.catalog)
+
+
+def replied(claim: Claim, job: Job, words: Message) -> Finished:
+    """A sentence to who asked, in the terminal or in Slack."""
+    if job.way != "terminal":
+        return Finished(((told(job, words), iter(())),))
+    answer = refused(UserError(words.text), Wanted(**json.loads(job.wanted)))
+
+    def record(connection: Any) -> None:
+        put_reply_in(connection, claim.job, answer.to_json())
+
+    return Finished(record=record)
 
 
 def finish_without(

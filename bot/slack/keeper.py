@@ -21,10 +21,10 @@ from storage.state import StateError
 
 log = logging.getLogger("daybreak.slack")
 
-LEASE_S = 30.0
-RENEW_EVERY_S = 10.0
+LEASE_S = 15.0
+RENEW_EVERY_S = 4.0
 WATCH_EVERY_S = 0.2
-POLL_S = 0.5
+POLL_S = 0.2
 #: Then the asker is told that it takes longer, and can cancel.
 PROGRESS_AFTER_S = 3.0
 #: A cancelled question that has not stopped by itself so long after costs its process.

@@ -31,14 +31,14 @@ LONGEST_PAUSE_S = 10.0
 STEADY_S = 60.0
 STOP_LOOK_S = 0.02
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def born(live: Callable[[], int]) -> int:
+def born(live: Callable[[], int], name: str = "") -> int:
     """A child that lives `live()`, ends with its status, and with its parent at the latest.
 
-    Call it where there is one thread and no open database. The child's id.
+    `ps` shows its `name`. Call it where there is one thread and no open database. The child's id.
     """
     parent = os.getpid()
     sys.stdout.flush()
@@ -51,6 +51,7 @@ def born(live: Callable[[], int]) -> int:
     status = 1
     try:
         end_with(parent)
+        be_called(name)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -72,6 +73,12 @@ def end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def be_called(name: str) -> None:
+    """Show a name of this process where processes are listed by their own names."""
+    if name and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_NAME, f"daybreak-{name}".encode()[:15], 0, 0, 0)
 
 
 class Bell:
@@ -120,7 +127,7 @@ class Nursery:
                 self._asking.close()
                 return self._serve(asked, work)
 
-            self.pid = born(live)
+            self.pid = born(live, "nursery")
 
     @staticmethod
     def _serve(asked: socket.socket, work: Callable[[Connection], int]) -> int:
@@ -134,7 +141,7 @@ class Nursery:
                 asked.close()
                 return work(Connection(end))
 
-            child = born(live)
+            child = born(live, "worker")
             os.close(ends[0])
             asked.sendall(f"{child:10}".encode())
 
@@ -236,7 +243,7 @@ class Supervisor:
         for role in self.roles:
             if not role.pid and role.due <= now:
                 role.since = now
-                role.pid = born(role.live)
+                role.pid = born(role.live, role.name)
                 log.info("process_started", extra={"role": role.name, "process_id": role.pid})
 
     def _patience(self) -> float | None:

@@ -27,7 +27,7 @@ from storage.state import StateError
 log = logging.getLogger("daybreak.slack")
 
 LEASE_S = 60.0
-POLL_S = 0.5
+POLL_S = 0.2
 #: Slack shows a message in its history a while after it took it.
 SETTLE_S = 2.0
 MOST_CLAIMS = 200

@@ -116,9 +116,10 @@ class Process:
 class Worker:
     """Works claims off in a process that can be killed, and is born again."""
 
-    def __init__(self, nursery: Nursery) -> None:
-        """Processes are born in the nursery."""
+    def __init__(self, nursery: Nursery, lost: Callable[[], None] = lambda: None) -> None:
+        """Processes are born in the nursery; `lost()` is called where it can bear no more."""
         self.nursery = nursery
+        self.lost = lost
         self._process: Process | None = None
         self._changed = threading.Condition()
         self._closed = False
@@ -189,7 +190,14 @@ class Worker:
         with self._changed:
             if self._closed:
                 return
-            pid, line = self.nursery.worker()
+            try:
+                pid, line = self.nursery.worker()
+            except OSError:
+                log.exception("nursery_lost")
+                self._closed = True
+                self._changed.notify_all()
+                self.lost()
+                return
             self._process = Process(pid, line, {}, ("by itself", None), time.monotonic())
             self._changed.notify_all()
             hearing = threading.Thread(
@@ -212,7 +220,7 @@ class Worker:
             future.set_exception(ended)
         if not opened.done():
             opened.set_exception(ended)
-        elif time.monotonic() - process.since < HASTY_S:
+        elif ended.why == "by itself" and time.monotonic() - process.since < HASTY_S:
             time.sleep(HASTY_S)  # what ends as soon as it is born is not born in haste
         self._begin(Future())
 

@@ -34,6 +34,7 @@ class DuckEngine(Engine):
 
     name = "duckdb"
     has_keys = False
+    faults = (duckdb.Error,)
 
     def __init__(self, path: str, *, memory_limit: str = "", threads: int = 0) -> None:
         """Open or create the file. Limits are DuckDB's (`4GB`; 0 threads = all cores)."""
@@ -58,7 +59,8 @@ class DuckEngine(Engine):
             if "Could not set lock" in text:
                 raise StoreUnavailableError(
                     "Another process has the store open.",
-                    hint="DuckDB lets one process open its file: ask the running bot, or stop it.",
+                    hint="DuckDB lets one process open its file: stop the running bot meanwhile, or "
+                    "keep the data in PostgreSQL.",
                     detail=text,
                 ) from error
             raise StoreUnavailableError(

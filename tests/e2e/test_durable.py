@@ -1,5 +1,6 @@
 """Nothing accepted is lost, nothing is answered twice: over cuts, storms, SIGTERM and kill -9."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -164,12 +165,19 @@ def process(settings_file: Path, port: int, log: Path) -> Iterator[subprocess.Po
             started.wait(10)
 
 
-def orphans(process_id: int) -> list[str]:
-    """The processes of a session whose leader is gone."""
+def family(session: int) -> list[str]:
+    """The processes of a session, as their ids and states."""
     listed = subprocess.run(
-        ["ps", "-s", str(process_id), "-o", "pid="], capture_output=True, text=True, check=False
+        ["ps", "-s", str(session), "-o", "pid=,stat="], capture_output=True, text=True, check=False
     )
-    return listed.stdout.split()
+    return [line for line in listed.stdout.splitlines() if "Z" not in line]
+
+
+def orphans(workspace: Workspace, session: int) -> list[str]:
+    """What is left of a session whose leader is gone, two seconds later at the latest."""
+    with contextlib.suppress(AssertionError):
+        workspace.proxy.wait_for(lambda: not family(session), 2.0)
+    return family(session)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
@@ -194,7 +202,7 @@ def test_twenty_accepted_questions_are_answered_once_though_the_process_ends(
         first.wait(25)
         took = time.monotonic() - began
         assert took <= 20
-        assert orphans(first.pid) == []
+        assert orphans(workspace, first.pid) == []
         if sign is signal.SIGTERM:
             assert first.returncode == 0
     answered_first = sum(questions(workspace).values())
@@ -207,6 +215,52 @@ def test_twenty_accepted_questions_are_answered_once_though_the_process_ends(
     assert questions(workspace) == Counter(asked)
     assert b"Traceback" not in log.read_bytes()
     report(f"{sign.name}: 20 accepted, {answered_first} answered before the end, exit {took:.1f} s")
+
+
+def called(session: int, name: str) -> int:
+    """The process of a session that bears a name; 0: there is none."""
+    listed = subprocess.run(
+        ["ps", "-s", str(session), "-o", "pid=,comm="], capture_output=True, text=True, check=False
+    )
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return next((int(pid) for pid, comm, *_ in rows if comm == f"daybreak-{name}"[:15]), 0)
+
+
+@pytest.mark.parametrize("name", ["edge", "analyst", "nursery", "worker"])
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_each_process_may_be_killed_and_nothing_is_lost(
+    workspace: Workspace, tmp_path: Path, store_url: str, name: str, round_: int
+) -> None:
+    copy = tmp_path / "store.duckdb"
+    shutil.copy(store_url.removeprefix("duckdb:///"), copy)
+    settings = bot_settings(workspace, tmp_path, "http", store=f"duckdb:///{copy}")
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    log, port = tmp_path / "log", settings.slack.port
+    driver: Driver = workspace.over_http(f"http://127.0.0.1:{port}/slack/events")
+    asked = [f"kpis last {n} days" for n in range(10, 20)]
+    with process(file, port, log) as bot:
+        first = workspace.proxy.wait_for(lambda: called(bot.pid, name), 30)
+        acks = [driver.command(text) for text in asked]
+        assert [a.status for a in acks] == [200] * 10
+        workspace.proxy.wait_for(lambda: questions(workspace), 30)
+        began = time.monotonic()
+        os.kill(first, signal.SIGKILL)
+        workspace.proxy.wait_for(lambda: called(bot.pid, name) not in (0, first), 30)
+        back = time.monotonic() - began
+        # what a killed analyst had in work is begun again when its lease has run out
+        workspace.proxy.wait_for(lambda: len(questions(workspace)) == 10, 120)
+        took = time.monotonic() - began
+        wait_for_port(port, 30)
+        assert driver.command("status").status == 200
+        workspace.sink.wait_for(lambda r: "data_table" in json.dumps(r.body), 60)
+        bot.send_signal(signal.SIGTERM)
+        bot.wait(25)
+        assert orphans(workspace, bot.pid) == []
+    assert questions(workspace) == Counter(asked)
+    report(
+        f"kill -9 of the {name}: another after {back:.2f} s, 10 of 10 answered after {took:.1f} s"
+    )
 
 
 def report(line: str) -> None:

@@ -1,0 +1,125 @@
+"""The terminal beside a running bot: the analyst that has the store answers."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot import terminal
+from bot.config import Settings, StateSettings, StoreSettings
+from bot.setup import Bot
+from bot.slack.analysts import MOST_BEGUN, Analyst
+from bot.slack.post import Poster
+from bot.slack.work import Work
+from storage.outbox import Outbox
+from storage.processes import beat, own_name
+from storage.queue import Queue
+from tests.slack.conftest import FakeSlack
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        store=StoreSettings(url=f"duckdb:///{tmp_path / 'store.duckdb'}"),
+        state=StateSettings(url=f"sqlite:///{tmp_path / 'state.sqlite'}"),
+    )
+
+
+@pytest.fixture
+def running(settings: Settings) -> Iterator[Bot]:
+    """A bot with the store, that is said to live."""
+    bot = Bot.open(settings)
+    beat(bot.state, own_name("analyst"), "analyst", {})
+    yield bot
+    bot.close()
+
+
+@pytest.fixture
+def analyst(running: Bot) -> Iterator[Analyst]:
+    """Works off what is asked, in a thread."""
+    queue = Queue(running.state, workers=1, waiting=9, per_person=9)
+    analyst = Analyst(running, queue, Outbox(running.state), Poster(FakeSlack()))
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.02):
+            claim = queue.claim(60)
+            if claim is not None:
+                analyst.work(claim, Work())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield analyst
+    ended.set()
+    thread.join()
+
+
+def test_an_analyst_that_lives_answers_the_terminal(
+    settings: Settings, analyst: Analyst, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bot = terminal.open_bot(settings)
+    assert bot.opened is None
+    assert terminal.ask(bot, "schema") == 0
+    there = capsys.readouterr().out
+    assert terminal.ask(bot, "schema as csv") == 0
+    as_csv = capsys.readouterr().out
+    bot.close()
+    assert terminal.ask(analyst.bot, "schema") == 0
+    assert capsys.readouterr().out.splitlines()[:3] == there.splitlines()[:3]
+    assert terminal.ask(analyst.bot, "schema as csv") == 0
+    assert capsys.readouterr().out == as_csv
+
+
+def test_a_refusal_comes_back_as_a_refusal(
+    settings: Settings, analyst: Analyst, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bot = terminal.open_bot(settings)
+    assert terminal.ask(bot, "kpsi") == terminal.EXIT_REFUSED
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "kpis" in said.err
+    bot.close()
+
+
+def test_without_an_analyst_the_terminal_reads_the_store_itself(settings: Settings) -> None:
+    bot = terminal.open_bot(settings)
+    assert bot.opened is not None
+    bot.close()
+
+
+def test_who_waits_for_an_analyst_that_went_away_hears(
+    settings: Settings,
+    running: Bot,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bot = terminal.open_bot(settings)
+    monkeypatch.setattr(terminal.processes, "living", lambda *_: [])
+    assert terminal.ask(bot, "schema") == terminal.EXIT_REFUSED
+    assert "went away" in capsys.readouterr().err
+    bot.close()
+
+
+def test_a_question_that_ended_its_process_is_given_up_in_the_terminal_too(
+    settings: Settings, running: Bot
+) -> None:
+    bot = terminal.open_bot(settings)
+    queue = Queue(running.state, workers=1, waiting=9, per_person=9)
+    analyst = Analyst(running, queue, Outbox(running.state), Poster(FakeSlack()))
+
+    def work() -> None:
+        for _ in range(MOST_BEGUN):
+            while (claim := queue.claim(60)) is None:
+                threading.Event().wait(0.01)
+            queue.give_back(claim, counts=True)
+        last = queue.claim(60)
+        assert last is not None
+        analyst.work(last)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    answer = terminal.asked_elsewhere(bot, "schema", terminal.Wanted())
+    thread.join()
+    assert "gave it up" in answer.err
+    bot.close()
