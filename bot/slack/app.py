@@ -18,6 +18,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
+from analytics.command import COMMANDS
 from analytics.errors import UserError
 from bot.access import RefusedError
 from bot.ids import is_direct, split
@@ -391,6 +392,9 @@ class Listeners:
     def formed(self, ack: Callable[..., Any], view: JsonObject, body: JsonObject) -> None:
         """A form asks; what is wrong in it is told at its field."""
         filled = filled_in(view)
+        if filled.verb not in COMMANDS:  # of an earlier version of ours
+            ack(response_action="update", view=modal_of(Filled(), self.bot.catalog))
+            return
         try:
             text = question_of(filled, self.today(), self.bot.catalog)
         except FieldsError as error:

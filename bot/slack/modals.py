@@ -41,7 +41,6 @@ from bot.slack.sendable import (
     OPTION_TEXT,
     OPTION_VALUE,
     SELECT_OPTIONS,
-    VIEW_METADATA,
     VIEW_TITLE,
 )
 
@@ -188,7 +187,7 @@ def modal_of(filled: Filled, catalog: Catalog, notice: str = "") -> JsonObject:
         "callback_id": FORM,
         "title": plain("Ask Daybreak"[:VIEW_TITLE]),
         "close": plain("Cancel"),
-        "private_metadata": metadata_of(filled)[:VIEW_METADATA],
+        "private_metadata": metadata_of(filled),
         "blocks": [picker(command)],
     }
     if notice:
@@ -339,8 +338,7 @@ def select_of(pairs: Sequence[tuple[str, str]], text: str) -> JsonObject:
 def text_input(text: str) -> JsonObject:
     """A line to type in."""
     element: JsonObject = {"type": "plain_text_input", "max_length": MAX_CHARACTERS}
-    shown = safe.shown(text)[:MAX_CHARACTERS]
-    return element | ({"initial_value": shown} if shown else {})
+    return element | ({"initial_value": text[:MAX_CHARACTERS]} if safe.shown(text) else {})
 
 
 def number_input(text: str, saying: Saying, *, whole: bool) -> JsonObject:
@@ -423,7 +421,9 @@ def value_in(content: JsonObject) -> str:
 
 def moved_to(filled: Filled, verb: str) -> Filled:
     """The form of another command; a period and filters that were said go with it."""
-    old, new = COMMANDS.get(filled.verb), COMMANDS[verb]
+    old, new = COMMANDS.get(filled.verb), COMMANDS.get(verb)
+    if new is None:
+        return Filled(origin=filled.origin)
     kept: dict[str, str] = {}
     if old is not None:
         for name, (annotation, saying) in old.sayings().items():

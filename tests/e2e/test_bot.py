@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -11,7 +10,7 @@ import pytest
 from bot.slack.sendable import assert_sendable
 from tests.e2e.driver import Driver, OverHttp, Workspace, button
 from tests.e2e.proxy import Limited, Refused
-from tests.e2e.running import Service, bot_settings, running
+from tests.e2e.running import bot_settings, running
 
 pytestmark = pytest.mark.e2e
 
@@ -57,26 +56,6 @@ def test_each_follow_up_is_answered_in_the_thread(workspace: Workspace, driver: 
     workspace.proxy.wait_for(
         lambda: [m for m in workspace.replies(message["ts"]) if headline in m["text"]], 30
     )
-
-
-def test_the_csv_button_sends_the_tables_byte_for_byte(
-    workspace: Workspace, bot: tuple[Service, Driver]
-) -> None:
-    service, driver = bot
-    driver.command("kpis last 30 days by country")
-    message = workspace.wait_for_message("Simulated")
-    driver.click(message, button(message, "csv"))
-
-    def with_files() -> list[dict[str, Any]]:
-        return [m for m in workspace.replies(message["ts"]) if m.get("files")]
-
-    posted = workspace.proxy.wait_for(with_files, 30)[0]
-    from bot.render.sheet import sheets
-
-    answer = service.bot.answer("kpis last 30 days by country as csv", surface="slack")
-    wanted = [s.content for s in sheets(answer.result)]
-    assert len(posted["files"]) == len(wanted)
-    assert workspace.file_bytes(posted) in wanted
 
 
 def test_the_sql_goes_to_who_asks(workspace: Workspace, driver: Driver) -> None:

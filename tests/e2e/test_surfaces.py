@@ -8,6 +8,7 @@ import pytest
 
 from analytics.command import Context
 from bot.dispatch import answer
+from bot.render.sheet import sheets
 from bot.slack.agent import MOST_PROMPTS, PROMPTS
 from bot.terminal import csv_text
 from tests.e2e.driver import Ack, Driver, JsonObject, Workspace, button
@@ -211,5 +212,7 @@ def test_the_files_of_slack_are_those_of_the_terminal(
     posted = workspace.proxy.wait_for(
         lambda: [m for m in workspace.replies(message["ts"]) if m.get("files")], WAIT
     )[0]
-    sent = [workspace.file_bytes({"files": [file]}).decode("utf-8-sig") for file in posted["files"]]
-    assert "\r\n".join(sent) == csv_text(answer(question, shop).result)
+    sent = [workspace.file_bytes({"files": [file]}) for file in posted["files"]]
+    result = answer(question, shop).result
+    assert sent == [sheet.content for sheet in sheets(result)]
+    assert "\r\n".join(content.decode("utf-8-sig") for content in sent) == csv_text(result)

@@ -82,7 +82,7 @@ PERIOD = st.one_of(
     st.integers(1, 400).map(lambda n: f"last {n} days" if n > 1 else "yesterday"),
 ).map(lambda words: parse_period(words, TODAY))
 WORDS = st.text("abcXYZ 0123456789-_'\"\\&<>,:=!?é%", min_size=1, max_size=30).map(
-    lambda text: " ".join(text.split())
+    lambda text: text.strip()
 ).filter(bool)  # fmt: skip
 FILTER = st.builds(
     Filter,
@@ -154,6 +154,36 @@ def test_any_question_goes_through_its_form_unchanged(name: str, data: st.DataOb
     view = modal_of(filled, CATALOG)
     assert_sendable(view, "modal")
     assert question_of(filled_in(sent_in(view)), TODAY, CATALOG) == unparse(before)
+
+
+TEXTS = st.text(max_size=60) | st.sampled_from(
+    ["<!channel>", "`x`", "a\x00b", "'; DROP TABLE orders", "1e999", "nan", "-1", "10..", "every",
+     "where where", 'country:"', "last 0 days", "9999-99-99", "by by", "\u202eabc", "€" * 400]
+)  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(name=st.sampled_from(ALL), data=st.data())
+def test_any_text_in_a_field_is_asked_or_refused_at_its_field(
+    name: str, data: st.DataObject
+) -> None:
+    view = sent_in(modal_of(Filled(name), CATALOG))
+    values = view["state"]["values"]
+    for block, actions in values.items():
+        if actions["value"]["type"] in ("plain_text_input", "number_input"):
+            actions["value"]["value"] = data.draw(st.none() | TEXTS, block)
+    try:
+        text = question_of(filled_in(view), TODAY, CATALOG)
+    except FieldsError as refused:
+        assert set(refused.errors) <= set(values)
+        assert all(0 < len(said) <= ERROR_TEXT for said in refused.errors.values())
+    else:
+        assert parse(text, TODAY, CATALOG).text
+
+
+def test_a_command_that_is_no_more_gets_the_choice() -> None:
+    assert moved_to(Filled("kpis"), "gone").verb == ""
+    assert "submit" not in modal_of(Filled("gone"), CATALOG)
 
 
 @pytest.mark.parametrize(
