@@ -355,7 +355,7 @@ def test_anyone_may_ask_what_they_may(bot: Bot) -> None:
     told = ask(bot, "grants")
     assert told.headline == "You may ask for figures about many, and 1 grant more."
     (table,) = [p for p in told.parts if isinstance(p, Table)]
-    assert table.rows[0][:3] == ("single people and changes in `churn`", "@maria", f"@{ADMIN}")
+    assert table.rows[0][:3] == ("single people and changes in `churn`", "@maria", ADMIN)
     assert "There is 1 grant to others." in ask(bot, "grants", ADMIN).headline
     give(bot.state, "", Grant("", "people", "channel", "C1", "#ops"), by=ADMIN)
     assert "There are 2 grants to others." in ask(bot, "grants", ADMIN).headline

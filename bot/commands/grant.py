@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from analytics.command import Command, Context, says
 from analytics.result import Note, Result
+from bot.ids import split
 from bot.rights import grant_of, in_words, only_admins, state_of, who_is
 from storage.grants import give
 
@@ -35,7 +36,7 @@ class Grant(Command):
         """Keep the grant."""
         only_admins(ctx)
         grant = grant_of(self.what, self.command, self.to)
-        is_new = give(state_of(ctx), ctx.asker.team, grant, by=ctx.asker.name)
+        is_new = give(state_of(ctx), ctx.asker.team, grant, by=split(ctx.asker.name)[1])
         had = "" if is_new else ", as it was before"
         return Result(
             "Granted",

@@ -56,7 +56,7 @@ def table(title: str, grants: tuple[Grant, ...]) -> tuple[Table, ...]:
         (
             in_words(g),
             who_is(g),
-            f"@{g.granted_by}" if g.granted_by else None,
+            g.granted_by or None,
             g.granted_at.replace(tzinfo=None) if g.granted_at else None,
         )
         for g in grants
