@@ -417,7 +417,13 @@ def choice_words(choice: Choice) -> str:
             if choice.stable
             else f"{taken.k} segments are the steadiest of {low} to {high} ({scores}"
         )
-        if choice.by_silhouette != taken.k:
+        if choice.strength is not None:
+            text = (
+                f"{choice.fewer} segments of {low} to {high} would lie further apart, but two "
+                f"halves of the people, grouped by themselves, agree on {taken.k} (prediction "
+                f"strength {choice.strength:.2f}), so {choice.fewer} would hide some ({scores}"
+            )
+        elif choice.by_silhouette != taken.k:
             text += f"; by silhouette alone it would be {choice.by_silhouette}"
         text += ")"
     if choice.stable:

@@ -390,6 +390,26 @@ def test_large_crowds_are_fitted_on_a_sample_and_it_is_said(
     assert table(result, "Segments")["people"].tolist() == [40, 30, 50, 80]
 
 
+def test_hdbscan_says_how_many_fit_none(duck: Context) -> None:
+    fill(duck.store, **planted())
+    result = ask(duck, method="hdbscan")
+    assert "HDBSCAN on recency, orders and net spend: groups of 10 people" in notes(result)
+    assert "of people fit none" in notes(result)
+    with pytest.raises(UserError, match="HDBSCAN finds the number of segments by itself"):
+        ask(duck, method="hdbscan", k=3)
+
+
+def test_the_rfm_grid_names_its_cells(duck: Context) -> None:
+    fill(duck.store, **planted())
+    result = ask(duck, method="rfm")
+    found = table(result, "Segments")
+    assert found["segment"][0] == "Champions"
+    assert found["people"].sum() == 200
+    assert found["cluster"].tolist() == list(range(1, len(found) + 1))
+    assert "no group is looked for" in notes(result)
+    assert "Champions are" in result.headline
+
+
 def test_too_few_buyers_are_refused(duck: Context) -> None:
     orders = [order(f"{i}", f"p{i}", "2026-10-01 12:00", 100 + i) for i in range(55)]
     fill(duck.store, orders=orders[:49])
@@ -481,6 +501,16 @@ def test_the_choice_of_k_is_explained(silhouette: float, stability: float, words
     taken = Candidate(3, centres, silhouette, 1.0, 0.2)
     other = Candidate(4, centres, silhouette / 2, 1.5, 0.2)
     assert words in choice_words(Choice(taken, stability, (taken, other)))
+
+
+def test_more_segments_than_lie_furthest_apart_are_explained() -> None:
+    centres = np.zeros((3, 2), dtype=np.float32)
+    fewer, taken = Candidate(3, centres, 0.3, 1.0, 0.2), Candidate(4, centres, 0.28, 1.1, 0.2)
+    said = choice_words(Choice(taken, 0.9, (fewer, taken), strength=0.96, fewer=3))
+    assert said.startswith(
+        "3 segments of 3 to 4 would lie further apart, but two halves of the people, grouped by "
+        "themselves, agree on 4 (prediction strength 0.96), so 3 would hide some"
+    )
 
 
 def test_the_demo_has_champions_and_says_what_is_made_up(shop: Context) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from analytics.methods.portraits import clustering, naming, scaling
@@ -302,3 +303,66 @@ class TestNaming:
         people = buyers([1.0, np.nan] * 50, [1] * 100, [5] * 100)
         tree = naming.grow_tree(people, np.array([0, 1] * 50), TRAITS)
         assert 0 <= tree.fidelity <= 1
+
+
+def overlapping(n, seed=0, types=6, columns=12):
+    """People of types that overlap, each of a log-normal spread of its own: (traits, type).
+
+    Two of the types may lie so close that they score better as one.
+    """
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(types, 4.0))
+    kind = rng.choice(types, n, p=shares)
+    centres = rng.normal(0, 0.8, (types, columns))
+    spreads = rng.uniform(0.4, 0.9, (types, columns))
+    traits = np.exp(centres[kind] + spreads[kind] * rng.normal(size=(n, columns)))
+    stray = rng.random(n) < 0.02
+    traits[stray] = np.exp(rng.normal(0, 3.0, (int(stray.sum()), columns)))
+    return traits, np.where(stray, -1, kind)
+
+
+class TestOverlappingTypes:
+    @pytest.mark.parametrize(("n", "seed"), [(50_000, 0), (50_000, 2), (300_000, 0)])
+    def test_types_that_lie_close_are_told_apart(self, n, seed):
+        traits, kind = overlapping(n, seed)
+        points = scaling.fit_scaler(traits).apply(traits)
+        with clustering.one_thread():
+            fit_on = points[: clustering.FIT_ON]
+            choice = clustering.choose_k(fit_on)
+            labels = clustering.assign(points, clustering.centres_of(fit_on, choice.k))
+        known = kind >= 0
+        assert choice.k == 6
+        assert adjusted_rand_score(kind[known], labels[known]) >= 0.85
+
+    def test_halves_agree_on_real_groups_and_not_on_made_up_ones(self):
+        traits, _ = overlapping(10_000, seed=2)
+        points = scaling.fit_scaler(traits).apply(traits)
+        with clustering.one_thread():
+            assert clustering.prediction_strength(points, 6) >= clustering.STRONG
+            assert clustering.prediction_strength(points, 8) < clustering.STRONG
+
+
+class TestNestedGroups:
+    def test_dense_groups_are_found_by_size_and_strays_stay_out(self):
+        rng = np.random.default_rng(4)
+        big, small = rng.normal(0, 0.1, (300, 2)), rng.normal(3, 0.1, (100, 2))
+        strays = rng.uniform(-20, 20, (20, 2))
+        points = np.concatenate([small, strays, big]).astype(np.float32)
+        found = clustering.nested_groups(points)
+        assert (found.labels[:100] == 1).mean() > 0.9
+        assert (found.labels[120:] == 0).mean() > 0.9
+        assert (found.labels[100:120] == -1).mean() > 0.9
+        assert found.radius is None
+        assert found.least == 10
+        assert 0 < found.noise < 0.15
+
+    def test_too_many_points_are_refused(self, monkeypatch):
+        monkeypatch.setattr(clustering, "HDBSCAN_LIMIT", 10)
+        with pytest.raises(ValueError, match="HDBSCAN takes 10"):
+            clustering.nested_groups(np.zeros((11, 2), dtype=np.float32))
+
+
+@given(st.lists(st.integers(0, 50) | st.floats(0, 1e6), min_size=1, max_size=60))
+def test_ranks_share_ties_as_scipy_has_it(values):
+    column = np.array(values, dtype=np.float64)
+    assert naming.ranks_of(column).tolist() == rankdata(column).tolist()

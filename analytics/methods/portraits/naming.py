@@ -222,7 +222,8 @@ def standings_of(people: pd.DataFrame, labels: Labels, present: Sequence[int]) -
     orders = people["orders"].to_numpy(dtype=np.float64)
     revenue = people["revenue"].to_numpy(dtype=np.float64)
     n = len(people)
-    ranks = [(rankdata(v) - 0.5) / n for v in (-recency, orders, revenue)]
+    late, often, much = ((ranks_of(v) - 0.5) / n for v in (recency, orders, revenue))
+    ranks = [1 - late, often, much]
     is_new = people["is_new"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
     telling = 0 < np.nansum(is_new) < 0.9 * n
     found = []
@@ -233,6 +234,18 @@ def standings_of(people: pd.DataFrame, labels: Labels, present: Sequence[int]) -
         days = float(np.median(recency[own]))
         found.append(Standing(r, f, m, days, float((orders[own] == 1).mean()), new))
     return found
+
+
+def ranks_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean ranks from 1, ties sharing theirs; small whole numbers are counted, not sorted."""
+    n = len(values)
+    if not n or values.min() < 0 or values.max() > 4 * n or (values != np.floor(values)).any():
+        ranks: NDArray[np.float64] = rankdata(values)
+        return ranks
+    whole = values.astype(np.int64)
+    counts = np.bincount(whole)
+    through = np.cumsum(counts)
+    return (through - (counts - 1) / 2)[whole]
 
 
 def level(percentile: float) -> Level:
