@@ -339,11 +339,11 @@ class Told:
         parts.insert(0, self.chart(lead[0]))
         for line in (self.unusual or self.known)[:MOST_MOVED]:
             parts += self.moved(line)
-        season = "weekday in the last 8 weeks" if self.is_day else "the last 8 weeks"
+        season = "the same weekday in the last 8 weeks" if self.is_day else "the last 8 weeks"
         parts.append(
             Note(
-                f"Usual is the median of {'the same ' if self.is_day else ''}{season}, moved by "
-                "the latest level, give or take 4 median deviations and never narrower than chance."
+                f"From and to are the usual band: the median of {season}, moved by the latest "
+                "level, give or take 4 median deviations and never narrower than chance."
             )
         )
         return tuple(parts)
@@ -354,20 +354,22 @@ class Told:
 
     def table(self, unit: Unit) -> Table:
         """The metrics of one unit."""
-        names: dict[str, str] = {"money": "Money", "number": "Counts", "share": "Shares"}
+        names: dict[str, str] = {
+            "money": "Money",
+            "number": "Counts",
+            "share": "Shares",
+            "score": "Scores",
+        }
         columns = [
             Column("metric", "Metric"),
             Column("now", "Now", unit),
-            Column("before", self.reference.removeprefix("the ").capitalize(), unit),
+            Column("before", "Week ago" if self.is_day else "Week before", unit),
         ]
         if self.is_day:
             columns.append(Column("day_before", "Day before", unit))
-        columns += [
-            Column("low", "Usual from", unit),
-            Column("high", "to", unit),
-            Column("score", "Deviations", "number"),
-            Column("sample", "Sample", "count"),
-        ]
+        columns += [Column("low", "From", unit), Column("high", "To", unit)]
+        sampled = any(self.unit(line) == unit and line.sample is not None for line in self.known)
+        columns += [Column("sample", "n", "count")] if sampled else []
         rows: list[tuple[Value, ...]] = []
         for line in self.known:
             if self.unit(line) != unit:
@@ -381,8 +383,7 @@ class Told:
                     *([line.back(1)] if self.is_day else []),
                     low,
                     high,
-                    None if line.score is None else round(line.score, 2),
-                    line.sample,
+                    *([line.sample] if sampled else []),
                 )
             )
         return Table(names.get(unit, unit.capitalize()), tuple(columns), tuple(rows))

@@ -147,9 +147,14 @@ def post_of(
 ) -> Post:
     """The message of an incident as it stands, as the outbox takes it."""
     result = told(one, seen, incident, event)
-    receipt = receipt_of(one.asked, seen.read or one.ctx, f"alert check {one.alert.id}", 0.0)
+    receipt = receipt_of(one.asked, seen.read or one.ctx, f"alert check {one.alert.id}", took(seen))
     message = to_message(dataclasses.replace(result, receipt=receipt))
     return delivered(one.alert, message, key, replaces)
+
+
+def took(seen: Seen) -> float:
+    """The seconds of its queries."""
+    return sum(r.seconds for r in seen.read.store.reads) if seen.read else 0.0
 
 
 def delivered(alert: Alert, message: Message, key: str, replaces: str) -> Post:
@@ -164,7 +169,7 @@ def ended_post(alert: Alert, incident: Incident, _: Event, key: str, replaces: s
     since = incident.opened_at
     said = Result(
         f"Alert {alert.id}, no longer watched",
-        f"⚪ The alert was deleted; this incident was open since {since:%d %b %Y %H:%M} UTC.",
+        f"○ The alert was deleted; this incident was open since {since:%d %b %Y %H:%M} UTC.",
         (Note(alert.question.removeprefix("alert-when ")),),
     )
     return delivered(alert, to_message(said), key, replaces)
@@ -234,12 +239,12 @@ def headline(seen: Seen, event: Event, ctx: Context) -> str:
         limit = f"{side} its usual band"
     on = f"on {seen.block}"
     if event == "resolved":
-        return f"🟢 Over: {metric.label} is {value} {on}, {not_so(seen, limit)}."
+        return f"✓ Over: {metric.label} is {value} {on}, {not_so(seen, limit)}."
     if seen.is_beyond:
-        return f"🔴 {metric.label} is {value} {on}, {more_than(seen, limit)}."
+        return f"● {metric.label} is {value} {on}, {more_than(seen, limit)}."
     left = REARM - 1
     return (
-        f"🟠 {metric.label} is back: {value} {on}, {not_so(seen, limit)}. "
+        f"◐ {metric.label} is back: {value} {on}, {not_so(seen, limit)}. "
         f"It is over after {left} more day like this."
     )
 
@@ -257,8 +262,8 @@ def not_so(seen: Seen, limit: str) -> str:
 def absence_headline(seen: Seen, event: Event) -> str:
     """That there are no data to judge by, or that they are there again."""
     if event == "resolved":
-        return "🟢 The data are there again."
-    return f"⚪ I can't judge this now, since the data are not whole: {seen.absence}."
+        return "✓ The data are there again."
+    return f"○ I can't judge this now, since the data are not whole: {seen.absence}."
 
 
 def since_words(incident: Incident, event: Event, ctx: Context) -> str:

@@ -335,10 +335,15 @@ class Drawing:
     def figures(self, figures: Sequence[Figure]) -> list[JsonObject]:
         """A section for each group: label, value, and how it moved."""
         blocks: list[JsonObject] = []
+        whens = shared_whens(figures)
+        if whens:
+            n = max(len(f.course) for f in figures)
+            said = f"Changes are on {' / on '.join(whens)}; then the last {n}, and the usual band"
+            blocks.append(context(said))
         for group, run in groupby(figures, key=lambda f: f.group):
             of_group = list(run)
             if any(f.course for f in of_group):
-                lines = [figure_lines(f, self.currency) for f in of_group]
+                lines = [figure_lines(f, self.currency, whens) for f in of_group]
                 heading = [f"*{safe.value(group)}*"] if safe.shown(group) else []
                 text = safe.fit([*heading, *lines], SECTION_TEXT)
                 blocks.append({"type": "section", "text": mrkdwn(text), "expand": True})
@@ -432,10 +437,23 @@ def figure_field(figure: Figure, currency: str) -> str:
     return safe.field(figure.label, "\n".join(lines))
 
 
-def figure_lines(figure: Figure, currency: str) -> str:
-    """`*Orders 1,234*  +12 % on the Friday before`, then the course and what is usual."""
+def shared_whens(figures: Sequence[Figure]) -> list[str]:
+    """What several figures with a course are all compared with: said once above them."""
+    if len([f for f in figures if f.course]) < 2:
+        return []
+    return list(dict.fromkeys(when for f in figures for when, _ in changes(f)))
+
+
+def figure_lines(figure: Figure, currency: str, whens: Sequence[str] = ()) -> str:
+    """`*Orders 1,234*  +12 % on the Friday before`, then the course and what is usual.
+
+    Where the `whens` are said already, the changes stand in their order: `+12 % / -3 %`.
+    """
     said = f"{figure.label} {short_words(figure.value, figure.unit, currency)}"
-    moves = ", ".join(f"{text} on {when}" for when, text in changes(figure))
+    moved_by = dict(changes(figure))
+    moves = ", ".join(f"{text} on {when}" for when, text in moved_by.items())
+    if whens and moved_by:
+        moves = " / ".join(moved_by.get(when, UNKNOWN_CELL) for when in whens)
     lines = [f"*{safe.value(said, 200)}*" + (f"  {safe.value(moves, 200)}" if moves else "")]
     usual = safe.value(usual_words(figure, currency), 100)
     side = {"above": "▲ ", "below": "▼ ", "": ""}[figure.out_of_usual]

@@ -7,10 +7,10 @@ states of the alert come by the bot's own steps on the demo's days, with a clock
 import dataclasses
 import datetime as dt
 import sys
+from unittest.mock import patch
 
 import sqlalchemy as sa
 
-import bot.watching
 from analytics.errors import UserError
 from bot.commands.alert import AlertWhen
 from bot.parse import parse, unparse
@@ -24,13 +24,13 @@ from docs.pictures.make import (
     BUILD,
     DESKTOP_PX,
     PHONE_PX,
-    as_drawn,
     bundle,
     demo_folder,
     draw_pieces,
     open_bot,
 )
-from storage.alerts import Alerts, incidents
+from docs.pictures.surfaces import as_drawn
+from storage.alerts import Alerts
 from storage.state import State, microseconds, posts
 
 BOTH = (DESKTOP_PX, PHONE_PX)
@@ -76,7 +76,6 @@ def answered(opened: Bot, question: str) -> Message:
 
 def alert_messages(opened: Bot) -> dict[str, Message]:
     """What the alert says on each morning, and when data are missing."""
-    bot.watching.PATIENCE_S = 0
     path = BUILD / "alerts.sqlite"
     path.unlink(missing_ok=True)
     state = State.open(f"sqlite:///{path}")
@@ -93,22 +92,15 @@ def alert_messages(opened: Bot) -> dict[str, Message]:
         if alert is None or not isinstance(command, AlertWhen):
             raise PictureError(f"{WATCHED!r} is no alert")
         one = Looking(alert, command, dataclasses.replace(ctx, now=now))
-        set_clock(state, now)
         (seen,) = look(one.ctx, [command.watch(one.ctx)])
-        tell(kept, one, seen, now)
+        at = sa.literal(microseconds(now.timestamp()), sa.BigInteger)
+        with patch("storage.alerts.NowUs", lambda at=at: at), patch("bot.watching.PATIENCE_S", 0):
+            tell(kept, one, seen, now)
     with state.transaction() as connection:
         bodies = connection.execute(sa.select(posts.c.body).order_by(posts.c.id)).scalars().all()
     state.close()
     messages = [Delivery.from_json(body).message for body in bodies]
     return dict(zip((*STATES, "absence"), messages, strict=True))
-
-
-def set_clock(state: State, now: dt.datetime) -> None:
-    """Let an open incident have opened on the first morning."""
-    with state.transaction() as connection:
-        opened_at = microseconds((now - dt.timedelta(days=1)).timestamp())
-        first = (incidents.c.version == 1) & (incidents.c.resolved_at == 0)
-        connection.execute(sa.update(incidents).where(first).values(opened_at=opened_at))
 
 
 if __name__ == "__main__":
