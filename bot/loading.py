@@ -36,6 +36,11 @@ def load(
     Without a configured mapping one is proposed from the first file, shown, and confirmed unless
     `yes`.
     """
+    if bot.store.engine.overlays:
+        raise DataUnavailableError(
+            "The store's tables are your own: I only read them.",
+            hint="Fill them with your own tools, or take `store.tables` out of config.yaml.",
+        )
     console = Console(stderr=True, highlight=False)
     missing = [str(f) for f in files if not f.is_file()]
     if missing:

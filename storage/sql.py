@@ -136,6 +136,21 @@ epoch_us = _construct(
     bigquery="UNIX_MICROS(TIMESTAMP({0}))",
 )
 
+utc_of = _construct(
+    "utc_of",
+    Instant(),
+    "utc_of(time, zone): a time of other people's as a UTC instant: read in the zone where it has "
+    "none of its own.",
+    default="CAST(CAST({0} AS TIMESTAMP) AT TIME ZONE {1} AT TIME ZONE 'UTC' AS TIMESTAMP)",
+    sqlite="utc_us({0}, {1})",
+    spark="CAST(to_utc_timestamp(CAST({0} AS TIMESTAMP), {1}) AS TIMESTAMP_NTZ)",
+    clickhouse="toTimeZone(toDateTime64(toString({0}), 6, {1}), 'UTC')",
+    trino="CAST(at_timezone(with_timezone(CAST({0} AS TIMESTAMP), {1}), 'UTC') AS TIMESTAMP)",
+    snowflake="CONVERT_TIMEZONE({1}, 'UTC', CAST({0} AS TIMESTAMP_NTZ))",
+    redshift="CONVERT_TIMEZONE({1}, 'UTC', CAST({0} AS TIMESTAMP))",
+    bigquery="DATETIME(TIMESTAMP(CAST({0} AS DATETIME), {1}), 'UTC')",
+)
+
 idiv = _construct(
     "idiv",
     sa.BigInteger(),

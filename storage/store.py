@@ -5,7 +5,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from storage.engines import (
     arrow_type,
     open_engine,
 )
+from storage.overlay import Overlay
 from storage.schema import ENTITIES, events, metadata, orders, ratings, sources
 from storage.sql import icount
 
@@ -75,14 +76,28 @@ class Store:
         memory_limit: str = "",
         threads: int = 0,
         seconds_limit: float | None = None,
+        overlays: Mapping[str, Overlay] | None = None,
     ) -> "Store":
-        """Open by URL and create what tables are missing. Raises StoreUnavailableError."""
-        engine = open_engine(url, memory_limit=memory_limit, threads=threads)
-        engine.create_tables()
+        """Open by URL, and create what tables are missing or lay our entities over theirs.
+
+        Raises StoreUnavailableError, or OverlayError.
+        """
+        engine = open_engine(
+            url, memory_limit=memory_limit, threads=threads, has_views=not overlays
+        )
+        try:
+            if overlays:
+                engine.lay(overlays)
+            else:
+                engine.create_tables()
+        except BaseException:
+            engine.close()
+            raise
         return cls(engine, seconds_limit=seconds_limit)
 
     def fork(self) -> "Store":
         """The same data with an empty record, for one more question."""
+        self.engine.look_again()
         return Store(self.engine, seconds_limit=self.seconds_limit)
 
     def close(self) -> None:

@@ -8,6 +8,8 @@ from analytics.result import Column, Note, Result, Table
 from analytics.words import counted
 from storage.schema import ENTITIES
 
+LAID = (Column("column", "Column"), Column("is", "Is"), Column("of", "Of"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schema(Command):
@@ -32,6 +34,7 @@ class Schema(Command):
             for column in table.columns
         )
         dimensions = (Column("dimension", "Dimension"), Column("meaning", "Meaning"))
+        laid = ctx.store.engine.laid_said()
         filled = [name for name, n in counts.items() if n]
         return Result(
             "Schema",
@@ -44,6 +47,7 @@ class Schema(Command):
                     tuple((d.name, d.help) for d in ctx.catalog.dimensions),
                 ),
                 Table("Columns", columns, rows),
+                *([Table("Read from your tables", LAID, laid)] if laid else []),
                 Note("Instants are UTC; money is in minor units; ids are pseudonymous."),
             ),
             ("status", "help"),

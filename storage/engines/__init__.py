@@ -38,7 +38,9 @@ __all__ = [
 ]
 
 
-def open_engine(url: str, *, memory_limit: str = "", threads: int = 0) -> Engine:
+def open_engine(
+    url: str, *, memory_limit: str = "", threads: int = 0, has_views: bool = True
+) -> Engine:
     """The engine of a store URL. Raises StoreUnavailableError with what to do."""
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     match scheme.partition("+")[0]:
@@ -55,7 +57,7 @@ def open_engine(url: str, *, memory_limit: str = "", threads: int = 0) -> Engine
         case "sc":
             from storage.engines.spark import SparkEngine
 
-            return SparkEngine(url)
+            return SparkEngine(url, has_views=has_views)
         case "trino" | "snowflake" | "bigquery" | "redshift" | "databricks":
             from storage.engines.warehouse import WarehouseEngine
 

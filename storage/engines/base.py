@@ -6,8 +6,10 @@ Analytic reads never go through SQLAlchemy's row fetch: Arrow is 12 to 15 times 
 import contextlib
 import functools
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.base import Executable
 
+from storage.overlay import Overlay, OverlayError, empty_sql, expanded, overlay_sql
 from storage.schema import Instant, metadata
 
 Statement = Executable | sa.ClauseElement
@@ -106,12 +109,24 @@ class Writer(ABC):
         """Add rows; columns are matched by name. `temporary` makes a table for this transaction."""
 
 
+#: How often an overlay looks for tables that came since.
+LOOK_AGAIN_AFTER_S = 300.0
+
+
+def first_line(error: Exception) -> str:
+    """What an engine said, without its position and trace."""
+    text = str(getattr(error, "detail", "") or error).strip()
+    return text.partition("\n")[0][:300]
+
+
 class Engine(ABC):
     """One kind of database. Safe to use from many threads."""
 
     name: str
     dialect: Dialect
     has_keys: ClassVar[bool] = True
+    #: what its driver raises
+    faults: tuple[type[Exception], ...] = ()
     #: waits, until the transaction ends, for other processes that make our tables
     schema_lock: ClassVar[str] = ""
 
@@ -140,6 +155,11 @@ class Engine(ABC):
     def writes(self) -> int | None:
         """How many transactions have changed the data; None where others may change them too."""
         return None
+
+    @functools.cached_property
+    def overlays(self) -> dict[str, Overlay]:
+        """Our entities over other people's tables; empty: the tables are ours."""
+        return {}
 
     @functools.cached_property
     def facts(self) -> Any:
@@ -180,6 +200,75 @@ class Engine(ABC):
             written[n](state.parameters[n]) if n in written else state.parameters[n]
             for n in state.positiontup or ()
         )
+
+    def tables_there(self) -> set[str]:
+        """Tables and views of all schemas, as `schema.table`, and of ours without it."""
+        sql = "SELECT table_schema, table_name FROM information_schema.tables"
+        schemas, names = (c.to_pylist() for c in self.fetch(sql, (), Running()).columns)
+        return self.table_names() | {f"{s}.{n}" for s, n in zip(schemas, names, strict=True)}
+
+    def lay(self, overlays: Mapping[str, Overlay]) -> None:
+        """Read our entities from other people's tables from now on; those not named are empty.
+
+        Raises OverlayError, with the keys at fault, where their engine refuses one.
+        """
+        self.overlays = dict(overlays)
+        self._lay_now()
+        for entity, overlay in overlays.items():
+            self._check(entity, overlay)
+
+    def _lay_now(self) -> None:
+        starred = any("*" in t for o in self.overlays.values() for t in o.tables)
+        there = self.tables_there() if starred else set()
+        texts = {}
+        self.laid = {}
+        for name in metadata.tables:
+            overlay = self.overlays.get(name)
+            if overlay is None:
+                texts[name] = empty_sql(name, self.dialect)
+                continue
+            self.laid[name] = expanded(overlay.tables, there)
+            texts[name] = overlay_sql(name, overlay, self.laid[name], self.dialect)
+        if texts != getattr(self.dialect, "overlays", None):
+            self.dialect.overlays = texts  # type: ignore[attr-defined]
+            self._compiled.clear()
+        self._laid_at = time.monotonic()
+
+    def laid_said(self) -> tuple[tuple[str, str, str], ...]:
+        """What is read from other people's tables: our column, their expression, their tables."""
+        return tuple(
+            (f"{entity}.{name}", expression, ", ".join(self.laid[entity]))
+            for entity, overlay in self.overlays.items()
+            for name, expression in overlay.columns.items()
+        )
+
+    def look_again(self) -> None:
+        """See tables that came since, such as a new month's, every few minutes."""
+        if self.overlays and time.monotonic() - self._laid_at > LOOK_AGAIN_AFTER_S:
+            self._lay_now()
+
+    def _check(self, entity: str, overlay: Overlay) -> None:
+        """Ask for no rows of an entity, then for each column alone where that is refused."""
+        if not self.laid[entity]:
+            raise OverlayError("names no table that is there", (entity, "from"))
+        fault = self._fault(entity, overlay)
+        if not fault:
+            return
+        if not self._fault(entity, replace(overlay, columns={})):
+            for name, expression in overlay.columns.items():
+                if alone := self._fault(entity, replace(overlay, columns={name: expression})):
+                    raise OverlayError(alone, (entity, "columns", name))
+        raise OverlayError(fault, (entity, "from"))
+
+    def _fault(self, entity: str, overlay: Overlay) -> str:
+        """What the engine says against an overlay; empty where it reads it."""
+        text = overlay_sql(entity, overlay, self.laid[entity], self.dialect)
+        refusals: tuple[type[Exception], ...] = (StoreError, *self.faults)
+        try:
+            self.fetch(f"SELECT * FROM ({text}) AS x WHERE 1 = 0", (), Running())  # noqa: S608
+        except refusals as error:
+            return first_line(error)
+        return ""
 
     def create_tables(self) -> None:
         """Create our tables, keys and indexes where they are missing."""

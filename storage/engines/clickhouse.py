@@ -119,6 +119,7 @@ class ClickhouseEngine(Engine):
         except ImportError as error:
             raise missing_package("ClickHouse", "clickhouse") from error
         self._error: type[Exception] = exceptions.Error
+        self.faults = (self._error,)
         self.dialect = clickhouse_dialect()
         self.in_process = url.startswith("chdb:")
         #: the engine in process answers one question at a time
@@ -237,6 +238,11 @@ class ClickhouseEngine(Engine):
             f"CREATE TABLE IF NOT EXISTS {quote(table.name)} ({', '.join(lines)}) "
             f"ENGINE = MergeTree ORDER BY ({keys})"
         )
+
+    def tables_there(self) -> set[str]:
+        """Tables and views of all databases, as `database.table`, and of ours without it."""
+        sql = "SELECT concat(database, '.', name) AS name FROM system.tables"
+        return self.table_names() | set(self.fetch(sql, (), Running()).column(0).to_pylist())
 
     def table_names(self) -> set[str]:
         """Tables and views of the database."""

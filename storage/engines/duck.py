@@ -59,7 +59,7 @@ class DuckEngine(Engine):
             if "Could not set lock" in text:
                 raise StoreUnavailableError(
                     "Another process has the store open.",
-                    hint="DuckDB lets one process open its file: stop the running bot meanwhile, or "
+                    hint="DuckDB lets one process open its file: stop the running bot, or "
                     "keep the data in PostgreSQL.",
                     detail=text,
                 ) from error

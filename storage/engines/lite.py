@@ -55,6 +55,7 @@ class SqliteEngine(Engine):
     """SQLite: a connection per running query, our own functions for zones, JSON and hashing."""
 
     name = "sqlite"
+    faults = (sqlite3.Error,)
 
     def __init__(self, path: str) -> None:
         """Open or create the file (write-ahead log)."""
@@ -85,6 +86,7 @@ class SqliteEngine(Engine):
         connection.execute("PRAGMA cache_size=-200000")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.create_function("local_day", 2, sqlite_local_day, deterministic=True)
+        connection.create_function("utc_us", 2, sqlite_utc_us, deterministic=True)
         connection.create_function("md5_bucket", 2, md5_bucket, deterministic=True)
         connection.create_function("json_text", 2, sqlite_json_text, deterministic=True)
         return connection
@@ -140,6 +142,10 @@ class SqliteEngine(Engine):
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
+
+    def tables_there(self) -> set[str]:
+        """All tables and views: a file has one schema."""
+        return self.table_names()
 
     def table_names(self) -> set[str]:
         """Tables and views of the main database."""
@@ -230,6 +236,15 @@ def sqlite_local_day(at_us: int | None, zone: str) -> int | None:
         return None
     second = at_us // 1_000_000
     return _day_at(second - second % 900 if second >= QUARTER_HOURS_SINCE_S else second, zone)
+
+
+def sqlite_utc_us(told: str | int | None, zone: str) -> int | None:
+    """Other people's time as microseconds UTC: ISO text read in the zone, integers as they are."""
+    if told is None or isinstance(told, int):
+        return told
+    at = dt.datetime.fromisoformat(told)
+    aware = at if at.tzinfo else at.replace(tzinfo=_zone(zone))
+    return instant_us(aware.astimezone(dt.UTC).replace(tzinfo=None))
 
 
 def sqlite_json_text(document: str | None, key: str) -> str | None:

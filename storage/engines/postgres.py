@@ -37,6 +37,7 @@ class PostgresEngine(Engine):
         self.dialect = asyncpg.dialect()  # type: ignore[no-untyped-call]
         self._adbc = adbc_driver_postgresql.dbapi
         self._error: type[Exception] = adbc_driver_manager.Error
+        self.faults = (self._error,)
         self._url = "postgresql://" + url.partition("://")[2]
         if "connect_timeout=" not in url:
             self._url += f"{'&' if '?' in url else '?'}connect_timeout=10"

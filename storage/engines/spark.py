@@ -55,8 +55,12 @@ class SparkEngine(Engine):
     name = "spark"
     has_keys = False
 
-    def __init__(self, url: str) -> None:
-        """Connect, and lay our names over the tables. Raises StoreUnavailableError."""
+    def __init__(self, url: str, *, has_views: bool = True) -> None:
+        """Connect, and lay our names over the tables unless an overlay will.
+
+        Raises StoreUnavailableError.
+        """
+        self.has_views = has_views
         # it warns of pandas 3, which works, and of every pause before it asks again
         warnings.filterwarnings("ignore", module=r"pyspark\.")
         try:
@@ -75,6 +79,7 @@ class SparkEngine(Engine):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.dialect = SparkDialect()
         self._error: tuple[type[Exception], ...] = (PySparkException, RpcError)
+        self.faults = self._error
         self.remote, _, place = url.partition("?tables=")
         self.place = place.rstrip("/")
         self._tagging = threading.Lock()
@@ -87,7 +92,7 @@ class SparkEngine(Engine):
             for key, value in SETTINGS.items():
                 self._session.conf.set(key, value)
             self._version = str(self._session.version)
-            self._there = self.lay_views()
+            self._there = self.lay_views() if self.has_views else set()
         except self._error as error:
             raise self._explained(error) or error from error
 
@@ -218,11 +223,19 @@ class SparkEngine(Engine):
         """Rows are added as files or to tables of the catalogue; the views show them afterwards."""
         try:
             yield SparkWriter(self, self._session)
-            self._there = self.lay_views()
+            self._there = self.lay_views() if self.has_views else set()
         except self._error as error:
             if explained := self._explained(error):
                 raise explained from error
             raise
+
+    def tables_there(self) -> set[str]:
+        """Tables and views of all schemas of the catalogue, as `schema.table`."""
+        found = set()
+        for schema in self._session.sql("SHOW SCHEMAS").toArrow().column(0).to_pylist():
+            tables = self._session.sql(f"SHOW TABLES IN `{schema}`").toArrow()
+            found |= {f"{schema}.{name}" for name in tables.column("tableName").to_pylist()}
+        return found
 
     def table_names(self) -> set[str]:
         """Those of our tables that are there."""
