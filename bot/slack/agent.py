@@ -4,11 +4,17 @@ Slack calls it `agent_view`: its messages tab tells by `app_home_opened` that it
 prompts set without a thread stand in it. (docs.slack.dev, ai/migrating-to-agent-messaging.)
 """
 
+import datetime as dt
 from dataclasses import dataclass
 
+from analytics.catalog import Catalog
+from analytics.command import COMMANDS
+from analytics.errors import UserError
 from analytics.result import Result, Table
+from bot.parse import EVERY, tokens
 from bot.slack import text as safe
 from bot.slack.blocks import JsonObject
+from bot.slack.threads import continued
 from storage.state import State
 
 #: What is asked to know what the data can answer.
@@ -71,9 +77,26 @@ def title_of(question: str) -> str:
     return safe.cut(safe.shown(question), TITLE_TEXT)
 
 
+def writes(canonical: str) -> bool:
+    """Whether a canonical question changes what the bot keeps; a schedule says when to ask."""
+    words = tokens(canonical)
+    command = COMMANDS.get(words[0].text) if words else None
+    timed = any(t.text == EVERY and not t.is_quoted for t in words)
+    return timed or command is None or command.writes
+
+
 def asked_before(state: State, user: str, channel: str) -> str:
     """What a person was last answered in a direct channel; empty where nothing was."""
-    for question in state.recent_questions(LOOK_BACK, asker=user):
-        if question.channel == channel and question.outcome == "answered" and question.canonical:
-            return question.canonical
+    for asked in state.recent_questions(LOOK_BACK, asker=user):
+        text = asked.canonical
+        if asked.channel == channel and asked.outcome == "answered" and text and not writes(text):
+            return text
     return ""
+
+
+def begun(text: str, before: str, today: dt.date, catalog: Catalog) -> str:
+    """What the first message of a thread asks: itself, or what was asked before, refined by it."""
+    try:
+        return continued(text, before, today, catalog) if before else text
+    except UserError:
+        return text

@@ -15,7 +15,7 @@ from typing import Any
 
 from analytics.errors import UserError
 from bot.setup import Bot
-from bot.slack.agent import asked_before
+from bot.slack.agent import asked_before, begun
 from bot.slack.answering import Delivery, Finished, Job, delivery_of, told
 from bot.slack.blocks import Message, error_message, plain_message
 from bot.slack.post import Poster
@@ -162,11 +162,12 @@ class Analyst:
         if job.way not in ("mention", "direct") or not job.thread_ts:
             return job.text
         earlier = self.poster.last_question(job.channel, job.thread_ts)
-        if job.way == "direct":
-            earlier = earlier or asked_before(self.bot.state, job.user, job.channel)
-        if not earlier:
+        if not earlier and job.way == "mention":
             return job.text
         ctx = self.bot.context()
+        if not earlier:
+            before = asked_before(self.bot.state, job.user, job.channel)
+            return begun(job.text, before, ctx.today, ctx.catalog)
         return continued(job.text, earlier, ctx.today, ctx.catalog)
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-from analytics.command import COMMANDS
-from bot.parse import EVERY, tokens
 from bot.scheduling import local_words
 from bot.slack import text as safe
+from bot.slack.agent import writes
 from bot.slack.answering import UNASKED
 from bot.slack.blocks import (
     ASK,
@@ -62,14 +61,6 @@ def asked_lately(recent: Sequence[Question]) -> list[str]:
     ]
     distinct = dict.fromkeys(text for text in asked if can_be_value(text) and not writes(text))
     return [text for text in distinct if text != QUESTION][:LATELY]
-
-
-def writes(canonical: str) -> bool:
-    """Whether a canonical question changes what the bot keeps; a schedule says when to ask."""
-    words = tokens(canonical)
-    command = COMMANDS.get(words[0].text) if words else None
-    timed = any(t.text == EVERY and not t.is_quoted for t in words)
-    return timed or command is None or command.writes
 
 
 def asking(

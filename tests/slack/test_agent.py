@@ -1,7 +1,10 @@
 """The agent surface: prompts that fit the data, and threads that go on."""
 
+import datetime as dt
+
 import pytest
 
+from analytics.catalog import Catalog
 from analytics.command import COMMANDS, Context
 from analytics.result import Column, Note, Result, Table
 from bot.dispatch import Answer, answer
@@ -13,6 +16,7 @@ from bot.slack.agent import (
     PROMPTS,
     QUESTION,
     asked_before,
+    begun,
     prompts,
     prompts_for,
     status_of,
@@ -81,6 +85,7 @@ def test_what_was_asked_before_in_a_channel_is_known(bot: Bot) -> None:
     for channel, canonical, outcome in (
         ("D1", "kpis last 30 days", "answered"),
         ("D2", "status", "answered"),
+        ("D1", "schedule-delete 1", "answered"),
         ("D1", "rules last 90 days", "not_enough_data"),
     ):
         bot.state.record_question(
@@ -90,6 +95,21 @@ def test_what_was_asked_before_in_a_channel_is_known(bot: Bot) -> None:
     assert asked_before(bot.state, "U1", "D1") == "kpis last 30 days"
     assert asked_before(bot.state, "U2", "D1") == ""
     assert asked_before(bot.state, "U1", "D3") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "meant"),
+    [
+        ("by country", "kpis last 30 days", "kpis last 30 days by country"),
+        ("rules last 90 days", "kpis last 30 days", "rules last 90 days"),
+        ("good morning", "kpis last 30 days", "good morning"),
+        ("by country", "", "by country"),
+    ],
+)
+def test_a_thread_begins_with_a_question_or_with_what_was_asked_before(
+    text: str, before: str, meant: str
+) -> None:
+    assert begun(text, before, dt.date(2026, 10, 10), Catalog()) == meant
 
 
 def test_status_and_title_are_short_lines() -> None:
