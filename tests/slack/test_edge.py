@@ -66,6 +66,7 @@ def request(
     method: str = "POST",
     path: str = PATH,
     receive: Any = None,
+    query: bytes = b"",
 ) -> tuple[int, bytes]:
     """One request by ASGI: the status and the body."""
     sent: list[dict[str, Any]] = []
@@ -82,7 +83,7 @@ def request(
         "type": "http",
         "method": method,
         "path": path,
-        "query_string": b"",
+        "query_string": query,
         "headers": [(n.encode(), v) for n, v in [("content-type", kind.encode()), *headers]],
     }
     asyncio.run(front(scope, receive or give, keep))
@@ -206,6 +207,20 @@ def test_health_needs_no_signature(front: Edge) -> None:
     assert request(front, b"", [], method="GET", path="/readyz")[0] == 503
     assert request(front, b"", [], method="GET")[0] == 405
     assert request(front, b"", [], path="/other")[0] == 404
+
+
+def test_a_page_is_opened_by_get_alone(front: Edge) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def page(asked: BoltRequest) -> BoltResponse:
+        seen.append(dict(asked.query))
+        return BoltResponse(status=302, body="", headers={"Location": "https://slack.example"})
+
+    front.pages = {"/slack/install": page}
+    for query in (b"team=T1&state=a%20b", b"", b"\xff&&=&" + b"a=1&" * 50):
+        assert request(front, b"", [], method="GET", path="/slack/install", query=query)[0] == 302
+    assert seen[0] == {"team": ["T1"], "state": ["a b"]}
+    assert request(front, b"", [], path="/slack/install")[0] == 404
 
 
 def test_who_stops_asks_to_come_back(front: Edge, app: Echo) -> None:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -44,6 +44,7 @@ from storage.grants import Grant, give, grants_of
 from storage.installs import bots, installations, oauth_states, purge_oauth_states
 from storage.outbox import Outbox
 from storage.queue import Queue
+from storage.state import State
 from tests.slack.conftest import FakeSlack
 from tests.slack.test_app import SECRET, click, command, event, interaction, mention
 
@@ -398,6 +399,25 @@ def test_a_rotation_that_fails_is_tried_again_later(
         tokens.append(client.token if client else None)
         clock.now += 300
     assert tokens == ["xoxb-one", "xoxe.xoxb-new"]
+
+
+@pytest.mark.postgresql
+def test_postgresql_keeps_installations_too(
+    new_database: Callable[[], str], workspace_slack: Slack, clock: Clock
+) -> None:
+    """Its columns must take what SQLite takes anyway: tokens grow when they are encrypted."""
+    state = State.open(new_database())
+    try:
+        made = Workspaces(state, CREDENTIALS, Vault(KEY), [ONE], workspace_slack, clock)
+        made.save(rotating(clock, HOUR))
+        workspace_slack.access = [new_token("xoxe.xoxb-" + "n" * 300)]
+        client = made.client(ONE)
+        assert client is not None
+        assert client.token == "xoxe.xoxb-" + "n" * 300
+        made.forget(ONE)
+        assert made.installed(ONE) is None
+    finally:
+        state.close()
 
 
 # --- each workspace apart -----------------------------------------------------------------------
