@@ -27,7 +27,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.catalog import Catalog
 from analytics.result import Result
-from storage.grants import Grant
+from storage.grants import Grant, Scope
 from storage.state import State
 from storage.store import Store
 
@@ -87,6 +87,10 @@ class Rights:
     grants: tuple[Grant, ...] = ()
     refusal: str = ""
     hint: str = ""
+
+    def covers(self, verb: str, scope: Scope) -> bool:
+        """Whether there is a right on the command of that name."""
+        return self.is_admin or any(g.covers(verb, scope) for g in self.grants)
 
 
 @dataclass(frozen=True)

@@ -243,10 +243,12 @@ def admit(asker: Asker) -> None:
 def allow(command: Command, asker: Asker) -> Asker:
     """The asker as the command sees them. RefusedError, naming who can help, without the right."""
     admit(asker)
+    verb, rights = command.verb(), asker.rights
+    sees_people = asker.may_see_people and rights.covers(verb, "people")
     for scope in needs(command):
-        if not may(asker, command.verb(), scope):
-            raise RefusedError(LACKS[scope], hint=asker.rights.hint)
-    return dataclasses.replace(asker, may_see_people=may(asker, command.verb(), "people"))
+        if not (sees_people if scope == "people" else rights.covers(verb, scope)):
+            raise RefusedError(LACKS[scope], hint=rights.hint)
+    return dataclasses.replace(asker, may_see_people=sees_people)
 
 
 def allow_result(result: Result, asker: Asker) -> None:
@@ -262,13 +264,6 @@ def needs(command: Command) -> tuple[Scope, ...]:
         ("writes", command.writes),
     )
     return tuple(scope for scope, needed in scopes if needed)
-
-
-def may(asker: Asker, verb: str, scope: Scope) -> bool:
-    """Whether an asker has a right on a command."""
-    if scope == "people" and not asker.may_see_people:
-        return False
-    return asker.rights.is_admin or any(g.covers(verb, scope) for g in asker.rights.grants)
 
 
 def everyone(settings: AccessSettings) -> tuple[Grant, ...]:

@@ -38,7 +38,7 @@ class NotSchedulableError(UserError):
 
 
 class NotYoursError(UserError):
-    """Only who made a schedule, or an admin, may change it."""
+    """The asker has no right to it: others made the schedule, or may see the answer."""
 
     code = "refused"
 
@@ -78,8 +78,13 @@ def target_of(place: Place, asker: Asker) -> Target:
     return Target(asker.channel, "here")
 
 
-def check_question(text: str, today: dt.date, catalog: Catalog, target: Target) -> str:
-    """The canonical text of a question that may be asked by the clock. Raises UserError."""
+def check_question(
+    text: str, today: dt.date, catalog: Catalog, target: Target, asker: Asker | None = None
+) -> str:
+    """The canonical text of a question that may be asked by the clock. Raises UserError.
+
+    `asker` must have the right to the answer; without one it is the operator.
+    """
     request = parse(text, today, catalog)
     command = request.command
     if command.writes:
@@ -92,6 +97,8 @@ def check_question(text: str, today: dt.date, catalog: Catalog, target: Target) 
             "The answer shows single persons, so it is not posted to a channel.",
             hint="Say `to me`, or ask without them.",
         )
+    if command.shows_people and asker and not asker.rights.covers(command.verb(), "people"):
+        raise NotYoursError("You may not see single people here.", hint=asker.rights.hint)
     return request.text
 
 

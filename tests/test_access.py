@@ -202,6 +202,16 @@ def test_nobody_is_known_without_a_directory(tmp_path: Path) -> None:
         made.close()
 
 
+def test_who_may_not_see_an_answer_may_not_schedule_it(bot: Bot) -> None:
+    said = "churn top 20 every monday 09:00 UTC to me"
+    give(bot.state, "", Grant("schedule", "all", "user", "U1"), by=ADMIN)
+    with pytest.raises(UserError, match="may not see single people") as refused:
+        ask(bot, said, channel="D1")
+    assert refused.value.code == "refused"
+    give(bot.state, "", Grant("churn", "people", "user", "U1"), by=ADMIN)
+    assert "Schedule 1" in ask(bot, said, channel="D1").headline
+
+
 # --- in passing, by what is known ---------------------------------------------------------------
 
 

@@ -122,7 +122,7 @@ class ScheduleAdd(Command):
         """Keep it, and show the next runs."""
         kept = schedules_of(ctx)
         target = target_of(read_place(self.to) if self.to else Place("here"), ctx.asker)
-        question = check_question(self.question, ctx.today, ctx.catalog, target)
+        question = check_question(self.question, ctx.today, ctx.catalog, target, ctx.asker)
         every, zone = timed(read_when(self.every.split()), ctx.zone.key)
         now = kept.state.now()
         fire = next_fire(every, zone, now)
@@ -185,7 +185,7 @@ class ScheduleEdit(Command):
         if self.to:
             target = target_of(read_place(self.to), ctx.asker)
         question = check_question(
-            self.question or schedule.question, ctx.today, ctx.catalog, target
+            self.question or schedule.question, ctx.today, ctx.catalog, target, ctx.asker
         )
         every, zone = schedule.every, schedule.zone
         if self.every:

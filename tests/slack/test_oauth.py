@@ -401,7 +401,6 @@ def test_a_rotation_that_fails_is_tried_again_later(
     assert tokens == ["xoxb-one", "xoxe.xoxb-new"]
 
 
-@pytest.mark.postgresql
 def test_postgresql_keeps_installations_too(
     new_database: Callable[[], str], workspace_slack: Slack, clock: Clock
 ) -> None:
