@@ -10,7 +10,7 @@ from analytics.command import Command, Context, says
 from analytics.course import Course, Gate, Line, course_of, number
 from analytics.errors import HeldError, NotEnoughDataError
 from analytics.methods.drivers import Driver, culprit
-from analytics.period import Period
+from analytics.period import Period, between
 from analytics.result import (
     Chart,
     Column,
@@ -121,7 +121,8 @@ class Digest(Command):
     def anyway(self) -> str:
         """The same question, to be answered even where the gate holds it."""
         names = ", ".join(self.metrics)
-        return " ".join(f"digest {names} {self.period.words} {self.where.said()} anyway".split())
+        days = between(self.period.start, self.period.end).words  # it may be asked later
+        return " ".join(f"digest {names} {days} {self.where.said()} anyway".split())
 
 
 def metrics_of(names: Sequence[str], catalog: Catalog) -> list[Metric]:
@@ -436,7 +437,9 @@ class Told:
 
     def follow_ups(self) -> tuple[str, ...]:
         """Why the unusual ones moved, and who came."""
-        period, said = self.asked.period.words, self.course.scope.filters.said()
+        # a button is pressed later than it is made: no `yesterday`
+        period = between(self.asked.period.start, self.asked.period.end).words
+        said = self.course.scope.filters.said()
         lines = (self.unusual or list(self.known))[:2]
         steps = [
             f"why {line.metric.name} {period} {said}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from analytics.command import Context
 from analytics.errors import UserError
+from analytics.period import Period, between
 from analytics.result import Figure, Note, Part, Result
 from analytics.words import short_words
 from bot.access import TRY_AGAIN
@@ -185,7 +186,7 @@ def told(one: Looking, seen: Seen, incident: Incident, event: Event) -> Result:
             head,
             absence_headline(seen, event),
             (Note(since_words(incident, event, ctx)),),
-            (f"quality {one.asked.period.words}", "status"),
+            (f"quality {days_words(one.asked.period)}", "status"),
         )
     line = seen.line
     assert line is not None  # noqa: S101 - a condition is judged by a value
@@ -207,7 +208,7 @@ def told(one: Looking, seen: Seen, incident: Incident, event: Event) -> Result:
         parts.append(Note(f"Sample: {line.sample:,}; below {least:,} it would not be judged."))
     if seen.course is not None and seen.course.gate.reasons:
         parts.append(Note(f"Read the data with care: {seen.course.gate.reasons[0][1]}."))
-    period, said = one.asked.period.words, seen.watch.where.said()
+    period, said = days_words(one.asked.period), seen.watch.where.said()
     steps = [f"why {line.metric.name} {period} {said}", f"trend {line.metric.name} {said}",
              f"digest {period} {said}"]  # fmt: skip
     return Result(
@@ -216,6 +217,11 @@ def told(one: Looking, seen: Seen, incident: Incident, event: Event) -> Result:
         tuple(parts),
         tuple(" ".join(s.split()) for s in steps),
     )
+
+
+def days_words(period: Period) -> str:
+    """A period by its days: a button is pressed later than it is made."""
+    return between(period.start, period.end).words
 
 
 def plain(value: float) -> float | None:
@@ -275,4 +281,4 @@ def since_words(incident: Incident, event: Event, ctx: Context) -> str:
         text = f"Open from {opened:%d %b %Y %H:%M} to {over:%d %b %Y %H:%M}"
     if incident.kind == "condition":
         text += f", first on {incident.first_block}"
-    return f"{text}." if incident.version == 1 else f"{text}; {incident.version} looks told."
+    return f"{text}." if incident.version == 1 else f"{text}; told {incident.version} times."

@@ -338,7 +338,7 @@ class Drawing:
         whens = shared_whens(figures)
         if whens:
             n = max(len(f.course) for f in figures)
-            said = f"Changes are on {' / on '.join(whens)}; then the last {n}, and the usual band"
+            said = f"Changes: on {' / on '.join(whens)}. Bars: the last {n} values, least to most."
             blocks.append(context(said))
         for group, run in groupby(figures, key=lambda f: f.group):
             of_group = list(run)
