@@ -141,16 +141,18 @@ def measured(
     engine: str, millions: int, source: Path, expected: dict[str, object]
 ) -> Iterator[Time]:
     """Each question, asked twice. `expected` takes DuckDB's answers, and gives them."""
-    with tempfile.TemporaryDirectory(prefix="daybreak-engines-") as name:
-        with opened(engine, source, Path(name)) as store:
-            now = dt.datetime.combine(TODAY, dt.time(9), dt.UTC)
-            ctx = Context(store, now, ZoneInfo("UTC"), "EUR")
-            for question in QUESTIONS:
+    with (
+        tempfile.TemporaryDirectory(prefix="daybreak-engines-") as name,
+        opened(engine, source, Path(name)) as store,
+    ):
+        now = dt.datetime.combine(TODAY, dt.time(9), dt.UTC)
+        ctx = Context(store, now, ZoneInfo("UTC"), "EUR")
+        for question in QUESTIONS:
+            answer, seconds = told(question, ctx)
+            if seconds < PATIENCE_S:
                 answer, seconds = told(question, ctx)
-                if seconds < PATIENCE_S:
-                    answer, seconds = told(question, ctx)
-                wanted = expected.setdefault(question, answer)
-                yield Time(engine, millions, question, seconds, answer != wanted)
+            wanted = expected.setdefault(question, answer)
+            yield Time(engine, millions, question, seconds, answer != wanted)
 
 
 def page_of(times: Sequence[Time], started: float) -> str:
@@ -188,15 +190,15 @@ def page_of(times: Sequence[Time], started: float) -> str:
     for question in QUESTIONS:
         cells = []
         for engine in engines:
-            points = [(t.millions, t.seconds) for t in times
-                      if (t.engine, t.question) == (engine, question)]  # fmt: skip
-            cells.append(f"{slope(points):.2f}" if len(points) > 1 else "–")
+            mine = [t for t in times if (t.engine, t.question) == (engine, question)]
+            grows = slope([t.millions for t in mine], [t.seconds for t in mine])
+            cells.append("–" if grows is None else f"{grows:.2f}")
         lines.append(f"| `{question}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Measure, print, and with --write put the tables into docs/scale.md; 1 where answers differ."""
+    """Measure, print, with --write into docs/scale.md; 1 where answers differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--millions", default="1,5,20")
     parser.add_argument("--largest", type=int, default=100, help="DuckDB alone; 0: not")
