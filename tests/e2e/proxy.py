@@ -136,7 +136,7 @@ class Proxy:
             "apps.connections.open": self._open_connection,
             "assistant.threads.setStatus": lambda *_: {"ok": True},
             "assistant.threads.setTitle": lambda *_: {"ok": True},
-            "assistant.threads.setSuggestedPrompts": lambda *_: {"ok": True},
+            "assistant.threads.setSuggestedPrompts": self._set_prompts,
             "blocks.validate": lambda *_: {"ok": True},
             "chat.appendStream": self._append_stream,
             "chat.startStream": self._start_stream,
@@ -293,6 +293,14 @@ class Proxy:
             final = {"channel": key[0], "ts": key[1], "text": text or "…"}
             answer = self._ask("chat.update", final | {"blocks": arguments["blocks"]}, token)
         return answer
+
+    def _set_prompts(self, arguments: JsonObject, _: str) -> JsonObject:
+        """As an agent's messages tab takes them: one to four, and no thread named."""
+        prompts = arguments.get("prompts") or []
+        whole = all(p.get("title") and p.get("message") for p in prompts)
+        if "thread_ts" in arguments or not 1 <= len(prompts) <= 4 or not whole:
+            return {"ok": False, "error": "invalid_arguments"}
+        return {"ok": True}
 
     # User groups.
 
