@@ -205,7 +205,11 @@ def first_exposures(experiment: str, scope: Scope) -> sa.Subquery:
             sa.func.min(exposures.c.variant).label("variant"),
             sa.func.max(exposures.c.variant).label("last_variant"),
         )
-        .where(exposures.c.experiment == experiment, exposures.c.exposed_at < instant(scope.until))
+        .where(
+            exposures.c.experiment == experiment,
+            exposures.c.exposed_at < instant(scope.until),
+            *scope.whose(exposures.c.person_id),
+        )
         .group_by(exposures.c.person_id)
         .having(at >= instant(scope.windows[0].since))
         .subquery("first")

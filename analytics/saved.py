@@ -10,6 +10,7 @@ The period is kept in its words and read on the day of the question: people come
 buy, the rule stays. With the same data the same people belong to it, on every engine.
 """
 
+import datetime as dt
 import functools
 import json
 from collections.abc import Collection
@@ -19,7 +20,7 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from analytics.catalog import Catalog, Members
+from analytics.catalog import SEGMENT, Catalog, Members
 from analytics.command import Context
 from analytics.errors import NotEnoughDataError, UserError
 from analytics.habits import SAID, Condition, Conditions, habits_of
@@ -27,7 +28,7 @@ from analytics.methods.portraits.model import Model
 from analytics.methods.portraits.rfm import BEST, NAMES, Grid
 from analytics.methods.portraits.scaling import LIMIT
 from analytics.period import Period, parse_period
-from analytics.scope import Filter, Filters, Scope, scope_of
+from analytics.scope import Filter, Filters, Scope, scope_of, start_of_day
 from analytics.words import EXPONENTS, listed
 from storage.schema import orders
 from storage.segments import SavedSegment, saved_segments
@@ -155,6 +156,24 @@ def traits_of(test: Test) -> tuple[str, ...]:
             return RFM
         case Conditions():
             return tuple(SAID[c.trait] for c in test)
+
+
+def members_on(ctx: Context, said: str, day: dt.date) -> Members:
+    """A saved segment as it stood on the morning of a day, by what people had done before it.
+
+    Raises UnknownNameError.
+    """
+    morning = start_of_day(day, ctx.zone).replace(tzinfo=dt.UTC)
+    return knowing_segments(replace(ctx, now=morning)).catalog.find_segment(said)
+
+
+def narrowed(scope: Scope, members: Members) -> Scope:
+    """The scope of the people of one more segment."""
+    return replace(
+        scope,
+        filters=scope.filters.plus(SEGMENT.name, members.name),
+        members=(*scope.members, members),
+    )
 
 
 def in_segments(ctx: Context, scope: Scope, people: pd.DataFrame) -> pd.DataFrame:

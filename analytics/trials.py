@@ -63,6 +63,7 @@ from analytics.outcomes import (
 from analytics.period import DAY, between
 from analytics.plans import DAY_STRATUM, registered_as
 from analytics.result import Value
+from analytics.saved import members_on, narrowed
 from analytics.scope import Scope, day_of, in_quotes, scope_of
 from analytics.words import date_words, listed
 from storage.experiments import Snapshot
@@ -290,8 +291,13 @@ def differ(some: Sequence[int], people: Mapping[str, int]) -> bool:
     return p is not None and p < SRM_BLOCKS
 
 
-def trial_of(sighting: Sighting, ctx: Context, by: Dimension | None) -> Trial:
-    """The experiment as of this morning: answers within a day repeat."""
+def trial_of(
+    sighting: Sighting, ctx: Context, by: Dimension | None, segment: str | None = None
+) -> Trial:
+    """The experiment as of this morning: answers within a day repeat.
+
+    `segment` is a saved one: its people are those of the morning on which the experiment began.
+    """
     known = registered_as(sighting.name, ctx)
     plan = known.plan
     first, last = (local_date(at, ctx.zone) for at in (sighting.first, sighting.last))
@@ -313,6 +319,8 @@ def trial_of(sighting: Sighting, ctx: Context, by: Dimension | None) -> Trial:
             f"{sighting.name} has no full day behind it yet.", hint="Ask again tomorrow."
         )
     scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("now", between(start, end))], by=by)
+    if segment:
+        scope = narrowed(scope, members_on(ctx, segment, start))
     variants = list(sighting.people)
     counts: dict[str, dict[dt.date, int]] = {v: {} for v in variants}
     mixed = 0
@@ -448,6 +456,7 @@ def within(trial: Trial, main: Outcome, strata: str, ctx: Context) -> ByKey:
     by = ctx.catalog.dimension(strata)
     days = [("now", between(trial.start, trial.until))]
     scope = scope_of(ctx.store, ctx.catalog, ctx.zone, days, by=by)
+    scope = replace(scope, filters=trial.scope.filters, members=trial.scope.members)
     return moments_by(replace(trial, scope=scope), [main], ctx, by)[main]
 
 

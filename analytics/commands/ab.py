@@ -118,6 +118,11 @@ class Ab(Command):
         None, help="what to judge by, such as revenue; otherwise people who ordered"
     )
     by: Dimension | None = says(None, help="compare within each value of a dimension")
+    among: str | None = says(
+        None,
+        help="a saved segment, as it stood when the experiment began",
+        words=("for segment", "segment"),
+    )
     view: Literal["verdict", "days"] = says("verdict", help="the verdict, or its days")
     reading: Literal["kept", "fresh"] = says(
         "kept", help="the day's snapshot, or the store as it is now"
@@ -128,6 +133,11 @@ class Ab(Command):
         every = self.experiment is None or folded(self.experiment) == "list"
         said = "" if every or self.experiment is None else self.experiment
         ctx = on_snapshot(said, ctx, fresh=self.reading == "fresh")
+        if self.among and not said:
+            raise NotUnderstoodError(
+                "A segment narrows one experiment.",
+                hint=f"Say `ab <name> for segment {self.among}`.",
+            )
         result = self.told(said, ctx) if said else overview(ctx)
         return replace(result, parts=(*result.parts, *as_of(ctx)))
 
@@ -135,7 +145,7 @@ class Ab(Command):
         """The verdict, the segments or the days of one experiment."""
         sighting = sighting_of(said, ctx)
         spans = spans_of(ctx.store, ctx.zone)
-        trial = trial_of(sighting, ctx, self.by)
+        trial = trial_of(sighting, ctx, self.by, self.among)
         main = main_outcome(self.metric, trial.plan, ctx.catalog)
         require(main, spans)
         if main.kind == "quantile" and (self.by or self.view == "days"):
@@ -144,10 +154,31 @@ class Ab(Command):
                 hint=f"Say `ab {said_name(said)} metric {in_quotes(main.name)}`.",
             )
         if self.by:
-            return segments(trial, main, self.by, ctx)
-        if self.view == "days":
-            return day_by_day(trial, main, spans, ctx)
-        return summary(trial, main, spans, ctx)
+            result = segments(trial, main, self.by, ctx)
+        elif self.view == "days":
+            result = day_by_day(trial, main, spans, ctx)
+        else:
+            result = summary(trial, main, spans, ctx)
+        return result if self.among is None else of_some(result, trial)
+
+
+def of_some(result: Result, trial: Trial) -> Result:
+    """The result of a part of the people, with what it is worth."""
+    (members,) = trial.scope.members
+    return replace(
+        result,
+        title=f"{result.title}, segment {members.name}",
+        headline=f"Only segment {members.name}: {result.headline}",
+        parts=(
+            Note(
+                f"Explore only: one part of the people, looked at among many that could be. The "
+                f"verdict is that of `ab {said_name(trial.name)}`, about everybody.",
+                "warning",
+            ),
+            *result.parts,
+            Note(f"{members.words[0].upper()}{members.words[1:]}: before the experiment began."),
+        ),
+    )
 
 
 def as_of(ctx: Context) -> list[Part]:

@@ -3,14 +3,14 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from analytics.catalog import SEGMENT, Measure, Members, folded
+from analytics.catalog import Measure, Members, folded
 from analytics.command import Command, Context, says
 from analytics.entities import order_line_rows, rows_of
 from analytics.errors import NotEnoughDataError, UnknownNameError, UserError
@@ -20,7 +20,7 @@ from analytics.methods.portraits.naming import SMALL_EFFECT, Difference, portrai
 from analytics.methods.portraits.scaling import fit_scaler
 from analytics.period import Period, parse_period
 from analytics.result import Chart, Column, Figure, Note, Part, Result, Series, Table
-from analytics.saved import RFM, Cell, Rule, people_of
+from analytics.saved import RFM, Cell, Rule, narrowed, people_of
 from analytics.scope import Filters, Scope, day_number, day_of, in_words, scope_of
 from analytics.segments import Known, known_people, refuse_too_few
 from analytics.words import counted, listed, share_words, short_words, words
@@ -530,7 +530,7 @@ def trend_chart(ctx: Context, scope: Scope, chosen: Chosen, days: Period) -> Ite
 def chosen_scope(ctx: Context, scope: Scope, chosen: Chosen) -> Scope:
     """The scope of the segment's people, saved or not."""
     member = Members(chosen.name, chosen.said, lambda: people_of(ctx, chosen.rule))
-    return replace(scope, filters=scope.filters.plus(SEGMENT.name, chosen.name), members=(member,))
+    return narrowed(scope, member)
 
 
 def segment_headline(

@@ -380,3 +380,37 @@ def test_an_unknown_trait_meets_no_condition(duck: Context) -> None:
     ).subquery()
     test = Conditions((Condition("mobile", ">=", 0.0),))
     assert duck.store.column(passing(test, habits, "EUR")) == []
+
+
+# --- in the commands that foretell or compare -----------------------------------------------------
+
+
+@pytest.fixture
+def demo(shop: Context, memory: State) -> Context:
+    """The demo shop with its champions saved."""
+    ctx = dataclasses.replace(shop, store=shop.store.fork(), state=memory)
+    ask("segment save champ cluster 1 last 90 days", ctx)
+    return ctx
+
+
+def test_an_experiment_takes_a_segment_as_it_stood_before(demo: Context) -> None:
+    result = ask("ab checkout_v2 for segment champ", demo)
+    told = " ".join(p.text for p in result.parts if isinstance(p, Note))
+    assert result.headline.startswith("Only segment champ: checkout_v2")
+    assert "Explore only: one part of the people" in told
+    assert "by what people did in 2011-08-09 to 2011-11-06: before the experiment began" in told
+    some = {row[0]: row[1] for row in rows(result, "Variants")}
+    everybody = {row[0]: row[1] for row in rows(ask("ab checkout_v2", demo), "Variants")}
+    assert all(0 < some[variant] < everybody[variant] / 5 for variant in everybody)
+    with pytest.raises(NotUnderstoodError, match="narrows one experiment"):
+        ask("ab for segment champ", demo)
+
+
+def test_forecasts_learn_from_everybody_and_tell_of_the_segment(demo: Context) -> None:
+    """Champions bought lately by choice: learnt from them alone, nobody would ever stop."""
+    result = ask("value for segment champ", demo)
+    assert result.headline.startswith("488 known buyers")
+    result = ask("churn for segment champ", demo)
+    assert "of 488 recent buyers" in result.headline
+    told = " ".join(p.text for p in result.parts if isinstance(p, Note))
+    assert "Learnt from and tested on all buyers" in told
