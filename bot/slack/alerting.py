@@ -114,6 +114,8 @@ def tell(kept: Alerts, one: Looking, seen: Seen, local: dt.datetime) -> bool:
     """Take the steps of both kinds; whether nothing waits for the clock."""
     quiet = is_quiet(one.asked.quiet, local)
     waits = bool(seen.is_beyond) and quiet
+    # before the steps: in their transaction nothing is read
+    receipt = receipt_of(one.asked, seen.read or one.ctx, f"alert check {one.alert.id}", took(seen))
 
     def condition(standing: Standing, _: int) -> tuple[Standing, Event | None]:
         return step(standing, seen, quiet=quiet)
@@ -131,8 +133,11 @@ def tell(kept: Alerts, one: Looking, seen: Seen, local: dt.datetime) -> bool:
             one.alert.id,
             kind,
             taken,
-            lambda incident, event, key, replaces: post_of(
-                one, seen, incident, event, key, replaces
+            lambda incident, event, key, replaces: delivered(
+                one.alert,
+                to_message(dataclasses.replace(told(one, seen, incident, event), receipt=receipt)),
+                key,
+                replaces,
             ),
         )
         if event is not None:
@@ -141,16 +146,6 @@ def tell(kept: Alerts, one: Looking, seen: Seen, local: dt.datetime) -> bool:
 
 
 # --- what is said -------------------------------------------------------------------------------
-
-
-def post_of(
-    one: Looking, seen: Seen, incident: Incident, event: Event, key: str, replaces: str
-) -> Post:
-    """The message of an incident as it stands, as the outbox takes it."""
-    result = told(one, seen, incident, event)
-    receipt = receipt_of(one.asked, seen.read or one.ctx, f"alert check {one.alert.id}", took(seen))
-    message = to_message(dataclasses.replace(result, receipt=receipt))
-    return delivered(one.alert, message, key, replaces)
 
 
 def took(seen: Seen) -> float:

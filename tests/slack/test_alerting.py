@@ -18,6 +18,7 @@ from bot.config import AccessSettings, Settings, SlackSettings, StateSettings, S
 from bot.setup import Bot
 from bot.slack import alerting
 from bot.slack.answering import Delivery
+from bot.slack.chores import CHORES
 from bot.slack.sendable import assert_sendable
 from storage.alerts import Alerts
 from storage.outbox import Outbox
@@ -284,3 +285,9 @@ def test_only_its_owner_or_an_admin_changes_an_alert(watched: Bot, shop: Shop) -
     assert shop.days == 7 * WEEKS
     assert Outbox(watched.state).unfinished() == 0
     assert Asker().name == "terminal"
+
+
+def test_the_clock_looks_at_alerts() -> None:
+    (chore,) = [c for c in CHORES if c.name == "alerts"]
+    assert chore.run is alerting.watch
+    assert chore.every_seconds <= 300
