@@ -24,6 +24,7 @@ from bot.ids import is_direct
 from bot.parse import (
     FORMS,
     MAX_CHARACTERS,
+    VERB_WORDS,
     Request,
     choices,
     filters_said,
@@ -79,6 +80,8 @@ SHOWN_AS = {
     "csv": "Files (CSV)",
     "sql": "The SQL behind it, for me alone",
 }
+#: What a field is called where its name is too short for a label.
+LABELS = {"by": "Split by", "k": "How many (k)", "to": "Post to", "vs": "Versus"}
 UNITS = {"share": " (%)", "days": " (days)"}
 CODE = re.compile(r"`([^`]*)`")
 
@@ -122,11 +125,17 @@ class FieldsError(Exception):
 
 
 def form_for(question: str, origin: Origin, today: dt.date, catalog: Catalog) -> Filled:
-    """The form of a question; what is none, and `help`, gives the choice of a command."""
+    """The form of a question, empty where it is one said wrongly; else the choice of a command.
+
+    `help` is the choice too, and `help rules` the form of `rules`.
+    """
     try:
         request = parse(question, today, catalog)
     except UserError:
-        return Filled(origin=origin)
+        words = question.split()[:VERB_WORDS]
+        called = (verbs().get(fold("".join(words[:n]))) for n in range(len(words), 0, -1))
+        meant = next(filter(None, called), None)
+        return Filled(meant.verb() if meant else "", origin=origin)
     if isinstance(request.command, Help):
         topic = verbs().get(fold(request.command.topic or ""))
         return Filled(topic.verb() if topic else "", origin=origin)
@@ -262,7 +271,7 @@ def field_blocks(
     """One field as an input; a period is a choice and a text."""
     text = said.get(name, default_text(saying))
     block = block_of(command, name)
-    label = name.replace("_", " ").capitalize() + UNITS.get(saying.unit, "")
+    label = LABELS.get(name, name.replace("_", " ").capitalize()) + UNITS.get(saying.unit, "")
     optional = saying.default is not dataclasses.MISSING
     kind = kinds(annotation)[0]
     if kind is Period:

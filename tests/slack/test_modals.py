@@ -263,7 +263,14 @@ def test_a_default_period_does_not_move_to_another_command() -> None:
 
 @pytest.mark.parametrize(
     ("question", "verb"),
-    [("", ""), ("nonsense", ""), ("help", ""), ("help rules", "rules"), ("help nothing", "")],
+    [
+        ("", ""),
+        ("nonsense", ""),
+        ("rules for catgory bags", "rules"),
+        ("help", ""),
+        ("help rules", "rules"),
+        ("help nothing", ""),
+    ],
 )
 def test_what_is_no_question_gets_the_choice(question: str, verb: str) -> None:
     filled = form_for(question, Origin(), TODAY, CATALOG)
