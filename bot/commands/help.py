@@ -6,6 +6,7 @@ from typing import ClassVar
 from analytics.catalog import Dimension
 from analytics.command import COMMANDS, Command, Context, Saying, says
 from analytics.errors import UnknownNameError
+from analytics.habits import Conditions
 from analytics.period import Period
 from analytics.result import Column, Note, Result, Table
 from analytics.scope import Filters
@@ -84,6 +85,8 @@ def spelling(name: str, annotation: object, saying: Saying, ctx: Context) -> str
         return "a period, such as last 30 days"
     if kind is Filters:
         return "where <dimension>:<value>, or for <dimension> <value>"
+    if kind is Conditions:
+        return "where <trait> >= <number>"
     if kind is Dimension:
         return "by " + " | ".join(d.name for d in ctx.catalog.dimensions)
     if options:
@@ -97,6 +100,6 @@ def spelling(name: str, annotation: object, saying: Saying, ctx: Context) -> str
 
 def default_of(default: object) -> str:
     """A field's default in words."""
-    if default is None or not str(default) or type(default).__name__ == "Filters":
+    if default is None or not str(default) or isinstance(default, Filters | Conditions):
         return "–"
     return "must be said" if type(default).__name__ == "_MISSING_TYPE" else str(default)

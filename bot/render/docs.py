@@ -7,8 +7,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from analytics.catalog import ENTITIES, SLICED, Aggregate, Catalog, Dimension
+from analytics.catalog import ENTITIES, SEGMENT, SLICED, Aggregate, Catalog, Dimension
 from analytics.command import COMMANDS, Command, Saying
+from analytics.habits import Conditions
 from analytics.period import Period
 from analytics.result import Unit
 from analytics.scope import Filters
@@ -33,6 +34,7 @@ def commands_page(catalog: Catalog) -> str:
         lines += _command_lines(command, catalog)
     lines += ["## Dimensions", "", "| say | meaning | also |", "|---|---|---|"]
     lines += [f"| {d.name} | {d.help} | {', '.join(d.aliases)} |" for d in catalog.dimensions]
+    lines.append(f"| {SEGMENT.name} | {SEGMENT.help}, in `for` and `where` only |  |")
     lines += ["", "## Metrics", "", "| metric | unit | meaning | also |", "|---|---|---|---|"]
     lines += [
         f"| {m.label} (`{m.name}`) | {m.unit} | {m.help} | {', '.join(m.aliases)} |"
@@ -77,6 +79,8 @@ def _said(name: str, annotation: Any, saying: Saying, catalog: Catalog) -> str:
         return "a period"
     if kind is Filters:
         return "`where dimension:value`, `for dimension value`"
+    if kind is Conditions:
+        return "`where trait >= number`"
     if kind is Dimension:
         return "`by " + " | ".join(d.name for d in catalog.dimensions) + "`"
     options = choices(annotation)
@@ -92,7 +96,7 @@ def _said(name: str, annotation: Any, saying: Saying, catalog: Catalog) -> str:
 def _default(saying: Saying) -> str:
     if type(saying.default).__name__ == "_MISSING_TYPE":
         return "must be said"
-    if saying.default is None or isinstance(saying.default, Filters):
+    if saying.default is None or isinstance(saying.default, Filters | Conditions):
         return ""
     return f"`{saying.default}`"
 
