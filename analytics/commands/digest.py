@@ -94,6 +94,11 @@ class Digest(Command):
 
     def told(self, ctx: Context) -> Result:
         """The same, in the language that is spoken."""
+        if self.period.end > ctx.today:
+            raise NotEnoughDataError(
+                f"{self.period.words.capitalize()} is not over: it can't be put beside whole days.",
+                hint=f"Try `kpis {self.period.words}`, or `digest yesterday`.",
+            )
         metrics = metrics_of(self.metrics, ctx.catalog)
         course = course_of(ctx, metrics, self.period, self.where)
         if not course.spans:
@@ -277,8 +282,6 @@ class Told:
                 Note(f"These data are not whole: {'; '.join(texts[:3])}.{missing_words(gate)}",
                      "warning")
             )  # fmt: skip
-        if self.asked.period.end > self.ctx.today:
-            parts.append(Note("The period is not over: its numbers still grow.", "warning"))
         groups = list(dict.fromkeys(line.metric.group for line in self.known))
         ordered = sorted(self.known, key=lambda line: groups.index(line.metric.group))
         parts += [self.figure(line) for line in ordered]

@@ -1,5 +1,6 @@
 """digest: the planted day, the gate, and what a config file may name."""
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bot.dispatch import answer
 from bot.parse import parse
 from bot.render.text import to_text
 from bot.slack.blocks import to_message
+from tests.conftest import fill
 
 
 def asked(text: str, ctx: Context) -> Result:
@@ -135,6 +137,7 @@ def test_a_digest_that_can_not_be_is_refused_at_start(
     [
         ("digest last 30 days", "neither a day nor a week"),
         ("digest weekly_active", "looks back"),
+        ("digest today", "is not over"),
         ("digest revenu", "I don't know the metric"),
     ],
 )
@@ -169,3 +172,22 @@ def test_numbers_have_the_signs_of_the_digest_s_language(shop: Context) -> None:
     assert "*Conversion 6 %*" in str(to_message(german).blocks)
     assert "revenue 82,5\u00a0k\u00a0£" in asked("digest ventes 2011-12-08", ctx).headline
     assert "£82.5k" in asked("digest revenue 2011-12-08", ctx).headline
+
+
+def test_a_shop_without_visits_says_what_is_unknown(ctx: Context) -> None:
+    """Ten orders, all of them yesterday: no events, no ratings, and nothing before."""
+    at = dt.datetime(2026, 10, 9, 9)
+    fill(
+        ctx.store,
+        orders=[
+            {"order_id": str(i), "person_id": str(i), "ordered_at": at, "kind": "sale",
+             "amount_cents": 100}
+            for i in range(10)
+        ],
+    )  # fmt: skip
+    result = asked("digest", ctx)
+    assert result.headline.startswith("What is usual is not known yet on Fri 9 Oct 2026: revenue")
+    assert figures(result)["Revenue"].value == 1000
+    notes = " ".join(p.text for p in result.parts if isinstance(p, Note))
+    assert "Unknown: Sessions, Conversion" in notes
+    assert "too little came before" in notes
