@@ -471,12 +471,13 @@ def question_of(filled: Filled, today: dt.date, catalog: Catalog) -> str:
     suffix = "" if filled.form == ANSWER else f" as {filled.form}"
     try:
         asked = command(**values)
-        canonical = unparse(asked) + suffix
-        if parse(canonical, today, catalog).command != asked:
-            raise NotUnderstoodError("I can't ask that in one sentence.", hint="Say it simpler.")
+        for words in (as_said(asked, filled), asked):
+            text = unparse(words) + suffix
+            if parse(text, today, catalog).command == asked:
+                return text
+        raise NotUnderstoodError("I can't ask that in one sentence.", hint="Say it simpler.")
     except UserError as error:
         raise FieldsError({fitting(error, command, filled): told(error)}) from error
-    return as_said(asked, filled, suffix, today, catalog) or canonical
 
 
 def read_field(
@@ -516,18 +517,14 @@ def only(name: str, found: Mapping[str, Any]) -> Any:
     return found[name]
 
 
-def as_said(asked: Command, filled: Filled, suffix: str, today: dt.date, catalog: Catalog) -> str:
-    """The question with each period as it was typed; empty where that is not the same question."""
+def as_said(asked: Command, filled: Filled) -> Command:
+    """The command with each period in the words that were typed."""
     typed: dict[str, Any] = {}
     for name, value in vars(asked).items():
         own = filled.said.get(f"{name}/{OWN}", "")
         if isinstance(value, Period) and own:
             typed[name] = dataclasses.replace(value, words=" ".join(own.split()))
-    text = unparse(dataclasses.replace(asked, **typed)) + suffix
-    try:
-        return text if parse(text, today, catalog).command == asked else ""
-    except UserError:
-        return ""
+    return dataclasses.replace(asked, **typed)
 
 
 def fitting(error: UserError, command: type[Command], filled: Filled) -> str:

@@ -10,9 +10,11 @@ import pytest
 from slack_bolt import App, BoltRequest, BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
+from analytics.catalog import Catalog
 from bot.setup import Bot
 from bot.slack.answering import Job
 from bot.slack.app import Identity, is_stranger, said, share_form, slack_app
+from bot.slack.modals import Filled, modal_of
 from bot.slack.post import Poster
 from bot.slack.sendable import assert_sendable
 from storage.queue import Queue
@@ -366,6 +368,41 @@ def test_a_form_that_can_not_be_taken_stays_open(app: App, slack: FakeSlack) -> 
     assert_sendable(told["view"], "modal")
     assert "already have 2" in json.dumps(told["view"]["blocks"])
     assert '"initial_value": "4"' in response.body
+
+
+def test_a_form_that_waits_closes_and_can_be_cancelled(app: App, slack: FakeSlack) -> None:
+    for trigger, user in (("1", "U2"), ("2", "U3")):
+        command(app, "kpis", trigger, user_id=user)
+    interaction(app, {"type": "shortcut", "callback_id": "ask", "trigger_id": "s1"})
+    view = sent_in(modal_of(Filled("segment"), Catalog()))
+    assert interaction(app, {"type": "view_submission", "view": view}).body == ""
+    told = slack.wait_for("chat.postMessage")[-1]
+    assert told["text"] == "You are number 1 in line with `segment last 90 days`."
+    assert "cancel" in json.dumps(told["blocks"])
+
+
+def test_a_form_of_a_command_that_is_no_more_gets_the_choice(app: App, taken: Taken) -> None:
+    view = sent_in(modal_of(Filled("kpis"), Catalog()))
+    old = view | {"private_metadata": view["private_metadata"].replace("kpis", "gone")}
+    told = json.loads(interaction(app, {"type": "view_submission", "view": old}).body)
+    assert told["response_action"] == "update"
+    assert verb_of(told["view"]) == ""
+    assert taken.jobs == []
+
+
+def test_a_question_cancelled_in_a_thread_takes_its_status_away(app: App, slack: FakeSlack) -> None:
+    event(app, mention("kpis"))
+    slack.wait_for("assistant.threads.setStatus")
+    click(app, "cancel", "1", container={"thread_ts": "5.5"})
+    assert slack.wait_for("assistant.threads.setStatus", 2)[1]["status"] == ""
+
+
+def test_a_channel_must_be_chosen_to_share(app: App) -> None:
+    values = {"channel": {"channel": {"selected_conversation": None}}}
+    view = {"id": "V1", "hash": "1", "callback_id": "share", "private_metadata": "kpis",
+            "state": {"values": values}, "type": "modal"}  # fmt: skip
+    told = json.loads(interaction(app, {"type": "view_submission", "view": view}).body)
+    assert told["errors"] == {"channel": "Choose a channel."}
 
 
 def message_shortcut(app: App, message: dict[str, Any]) -> None:
