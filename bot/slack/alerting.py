@@ -18,6 +18,7 @@ from analytics.words import short_words
 from bot.access import TRY_AGAIN
 from bot.commands.alert import AlertWhen, command_of
 from bot.dispatch import receipt_of
+from bot.scheduling import TERMINAL
 from bot.setup import Bot
 from bot.slack.answering import Delivery, Job, to_owner
 from bot.slack.blocks import Message, to_message
@@ -75,7 +76,8 @@ class NotAllowedError(UserError):
 
 def looked_at(bot: Bot, alert: Alert) -> Looking:
     """An alert with its owner's rights of now. Raises UserError."""
-    asker = bot.asker(alert.owner, channel=alert.channel, surface="slack", team=alert.team)
+    surface = TERMINAL if alert.owner == TERMINAL else "slack"
+    asker = bot.asker(alert.owner, channel=alert.channel, surface=surface, team=alert.team)
     if asker.rights.refusal:
         if asker.rights.hint == TRY_AGAIN:
             raise UserError(asker.rights.refusal, hint=TRY_AGAIN)

@@ -291,3 +291,10 @@ def test_the_clock_looks_at_alerts() -> None:
     (chore,) = [c for c in CHORES if c.name == "alerts"]
     assert chore.run is alerting.watch
     assert chore.every_seconds <= 300
+
+
+def test_an_alert_of_the_terminal_is_looked_at_too(watched: Bot, shop: Shop) -> None:
+    watched.answer(f"alert when conversion below 40 % sample 10 to {CHANNEL}", surface="terminal")
+    shop.day(orders=6)
+    assert alerting.watch(watched) == []
+    assert said(watched) == ["●"]
