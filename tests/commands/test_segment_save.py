@@ -27,6 +27,7 @@ from storage.state import State
 from storage.store import Store
 from tests.commands.test_segment import HAND_WORKED, LAST_90, TODAY, order, planted
 from tests.conftest import fill
+from tests.test_every_command import comparable
 
 
 @pytest.fixture
@@ -414,3 +415,28 @@ def test_forecasts_learn_from_everybody_and_tell_of_the_segment(demo: Context) -
     assert "of 488 recent buyers" in result.headline
     told = " ".join(p.text for p in result.parts if isinstance(p, Note))
     assert "Learnt from and tested on all buyers" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kpis for segment champ last 30 days",
+        "top items for segment risky last 365 days",
+        "rules for segment champ last 90 days",
+        "trend revenue for segment big last 90 days",
+        "value for segment big",
+        "segment for segment big last 90 days",
+    ],
+)
+def test_engines_agree_about_segments(text: str, shops: dict[str, Context], tmp_path: Path) -> None:
+    state = State.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    told = {}
+    for engine in ("duckdb", "sqlite", "postgresql"):
+        ctx = dataclasses.replace(shops[engine], state=state)
+        if engine == "duckdb":  # the rule of one engine, asked of all
+            ask("segment save champ cluster 1 last 90 days", ctx)
+            ask('segment save risky by rfm like "At risk" last 365 days', ctx)
+            ask("segment save big where orders >= 3 and spend > 800 last 365 days", ctx)
+        told[engine] = comparable(ask(text, ctx))
+    state.close()
+    assert told["sqlite"] == told["postgresql"] == told["duckdb"]
