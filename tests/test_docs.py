@@ -23,7 +23,7 @@ def test_the_rows_shown_for_a_metric_and_a_dimension_of_ones_own_are_taken() -> 
 
 
 def test_the_shipped_settings_are_the_defaults() -> None:
-    assert load_settings(ROOT / "config.yaml", {}) == Settings()
+    assert load_settings(ROOT / "config.yaml", {}).model_dump() == Settings().model_dump()
 
 
 def test_every_key_of_the_shipped_settings_is_said_in_it() -> None:
