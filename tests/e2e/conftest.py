@@ -5,17 +5,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-import sqlalchemy as sa
 from slack_sdk import WebClient
 
 from analytics.command import Context
-from bot.slack.chores import CHORES
-from storage.queue import DONE, Queue
-from storage.state import jobs
 from tests.e2e.driver import BOT_TOKEN, Driver, Workspace, response_sink
 from tests.e2e.emulator import emulator, installed
 from tests.e2e.proxy import proxy
-from tests.e2e.running import Mode, Service, bot_settings, running
+from tests.e2e.running import Mode, Service, bot_settings, chores_are_done, running
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +64,6 @@ def bot(
         yield started
     assert workspace.proxy.refusals == []
     assert all(not r.error for r in workspace.sink.responses)
-
-
-def chores_are_done(queue: Queue) -> bool:
-    """Whether what the clock asks for at the start is over: it takes places in the line."""
-    done = sa.select(sa.func.count()).where(jobs.c.status == DONE)
-    with queue.state.transaction() as connection:
-        finished = connection.execute(done).scalar_one()
-    return finished >= len(CHORES) and queue.unfinished() == 0
 
 
 @pytest.fixture

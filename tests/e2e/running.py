@@ -11,9 +11,11 @@ from time import monotonic
 from typing import Any, Literal
 
 import pytest
+import sqlalchemy as sa
 
 from bot.config import LimitSettings, Settings, SlackSettings, StateSettings, StoreSettings
 from bot.setup import open_store
+from bot.slack.chores import CHORES
 from bot.slack.keeper import Keeper
 from bot.slack.post import Poster
 from bot.slack.sending import Senders
@@ -25,8 +27,8 @@ from bot.slack.serve import (
     edge_service,
 )
 from bot.slack.worker import Here
-from storage.queue import Queue
-from storage.state import State
+from storage.queue import DONE, Queue
+from storage.state import State, jobs
 from tests.e2e.driver import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Driver, Workspace
 from tests.e2e.emulator import free_port
 
@@ -115,6 +117,14 @@ def running(
         yield started, driver
     finally:
         started.stop(5, 5)
+
+
+def chores_are_done(queue: Queue) -> bool:
+    """Whether what the clock asks for at the start is over: it takes places in the line."""
+    done = sa.select(sa.func.count()).where(jobs.c.status == DONE)
+    with queue.state.transaction() as connection:
+        finished = connection.execute(done).scalar_one()
+    return finished >= len(CHORES) and queue.unfinished() == 0
 
 
 def wait_for_port(port: int, seconds: float = 10.0) -> None:

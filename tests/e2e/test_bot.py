@@ -10,7 +10,7 @@ import pytest
 from bot.slack.sendable import assert_sendable
 from tests.e2e.driver import Driver, OverHttp, Workspace, button
 from tests.e2e.proxy import Limited, Refused
-from tests.e2e.running import bot_settings, running
+from tests.e2e.running import bot_settings, chores_are_done, running
 
 pytestmark = pytest.mark.e2e
 
@@ -195,7 +195,8 @@ def test_forged_stale_and_repeated_requests_do_nothing(
     workspace: Workspace, tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = bot_settings(workspace, tmp_path, "http", store=store_url)
-    with running(workspace, settings, monkeypatch) as (_, driver):
+    with running(workspace, settings, monkeypatch) as (service, driver):
+        workspace.proxy.wait_for(lambda: chores_are_done(service.queue), 60)
         way_in = driver.way_in
         assert isinstance(way_in, OverHttp)
         way_in.forged = True
