@@ -39,8 +39,10 @@ VAGUE = 0.25
 #: Silhouettes within this share of the best are as good as the best.
 NEAR = 0.15
 #: Groups that two halves of the people agree upon: each at least so far (Tibshirani and Walther
-#: 2005 take 0.8 to 0.9), over so many ways to halve so many people; hopeless after one way below.
+#: 2005 take 0.8 to 0.9), and as well as on any other number, up to chance; over so many ways to
+#: halve so many people; hopeless below WEAK.
 STRONG = 0.8
+AS_WELL = 0.04
 HALVINGS = 4
 HALVE = 10_000
 WEAK = 0.6
@@ -166,11 +168,16 @@ def choose_k(points: Points, low: int = 2, high: int = 8) -> Choice:
 
 
 def told_further_apart(points: Points, choice: Choice) -> Choice:
-    """More groups than were chosen, of the largest prediction strength, if that is STRONG."""
-    more = [c for c in choice.among if c.k > choice.k]
-    strengths = {c.k: prediction_strength(points, c.k) for c in more}
-    candidate = max(more, key=lambda c: (strengths[c.k], c.k), default=None)
-    if candidate is None or strengths[candidate.k] < STRONG:
+    """The most groups, no fewer than were chosen, that two halves agree upon as well as on any."""
+    no_fewer = [c for c in choice.among if c.k >= choice.k]
+    if len(no_fewer) == 1:
+        return choice
+    strengths = {c.k: prediction_strength(points, c.k) for c in no_fewer}
+    least = max(STRONG, max(strengths.values()) - AS_WELL)
+    candidate = max(
+        (c for c in no_fewer if strengths[c.k] >= least), key=lambda c: c.k, default=None
+    )
+    if candidate is None or candidate.k == choice.k:
         return choice
     steady = stability(points, candidate.k)
     return Choice(candidate, steady, choice.among, strengths[candidate.k], choice.k)
