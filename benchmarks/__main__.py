@@ -26,6 +26,7 @@ from benchmarks import (
     bench_rules,
     bench_segment,
     digest,
+    large_ab,
 )
 from benchmarks.side_by_side import Row, slope
 from benchmarks.stores import demo_file, twin_of
@@ -116,6 +117,7 @@ def growing_of(chosen: Sequence[str], demo: Path, twin: Path, full: bool) -> lis
     folder = demo.parent
     known: dict[str, Bench] = {
         "kpis": lambda: bench_kpis.growing(demo, twin, full=full),
+        "ab": lambda: large_ab.rows(folder),
         "segment": lambda: bench_segment.growing(folder, full=full),
         "rules": lambda: bench_rules.growing(folder, full=full),
         "itemsets": lambda: bench_itemsets.growing(folder, full=full),
