@@ -138,6 +138,9 @@ def test_a_segment_narrows_questions_about_what_people_did(asked: Context) -> No
     hers = ask("kpis for segment twice last 90 days", asked)
     others = ask("kpis where segment!=twice last 90 days", asked)
     assert figure(hers, "Revenue").value == 15000
+    ask("segment save once where orders = 1", asked)
+    either = ask("kpis where segment:twice,once last 90 days", asked)
+    assert figure(either, "Revenue").value == 16700
     assert figure(hers, "Buyers").value == 1
     assert figure(hers, "Sessions").value == 2
     assert figure(hers, "Revenue").value + figure(others, "Revenue").value == (
