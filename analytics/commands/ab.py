@@ -130,6 +130,8 @@ class Ab(Command):
 
     def run(self, ctx: Context) -> Result:
         """The verdict; or the list, the segments or the days."""
+        if self.experiment is not None and folded(self.experiment) == "plan":
+            raise NotUnderstoodError("That is a question of its own.", hint="Try `ab-plan mde 5%`.")
         every = self.experiment is None or folded(self.experiment) == "list"
         said = "" if every or self.experiment is None else self.experiment
         ctx = on_snapshot(said, ctx, fresh=self.reading == "fresh")
@@ -410,7 +412,7 @@ class Told:
                 f"The plan judges by {lower(planned.label)}: take this metric as a hint, "
                 "not as the decision."
             )
-        judged_by = self.verdict.state not in ("too_skewed", "no_result", "too_early")
+        judged_by = self.verdict.cause not in ("skew", "days", "conversions", "guardrail")
         if c is not None and judged_by and trial.regime(self.best).ended:
             texts.append(
                 f"A gap this big would be seen {by_luck(c.p)} by luck alone "
@@ -820,7 +822,7 @@ def overview(ctx: Context) -> Result:
         headline,
         (Table("Experiments", columns, tuple(rows)),),
         tuple(f"ab {said_name(s.name)}" for s in order[:3]) or ("ab-plan mde 10%",),
-        mark=", ".join(f"{row[0]} {row[6]}" for row in rows),
+        mark=", ".join(f"{row[0]} {row[6] or 'waiting'}" for row in rows),
     )
 
 
