@@ -22,8 +22,10 @@ from analytics.methods.portraits.naming import (
     Portrait,
     Rule,
 )
+from analytics.methods.portraits.rfm import BEST
 from analytics.period import Period
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
+from analytics.saved import RFM
 from analytics.scope import Filters, in_words
 from analytics.segments import Groups, Known, Method, Scaling, group, known_people, refuse_too_few
 from analytics.words import counted, listed, short_words, words
@@ -51,6 +53,7 @@ class Segment(Command):
         "segment last 90 days",
         "segment k 5",
         "segment by dbscan",
+        "segment by rfm last 365 days",
         "segment where country:France last 365 days",
     )
     aliases = ("clusters",)
@@ -103,6 +106,7 @@ def say(ctx: Context, asked: Segment, known: Known, groups: Groups) -> Result:
         segments_table(worths, ctx.currency),
         shares_chart(worths),
         profile_table(known, groups),
+        *grid_tables(known, groups),
         *differences_tables(groups),
         *rules_tables(groups, ctx.currency),
         *notes(known, groups),
@@ -284,6 +288,22 @@ def profile_table(known: Known, groups: Groups) -> Table:
     of_all = {d.trait.key: d.median_of_all for d in groups.portraits[0].differences}
     records.append({"segment": "All buyers"} | of_all)
     return Table.of("Profiles (medians)", columns, records)
+
+
+def grid_tables(known: Known, groups: Groups) -> Iterator[Table]:
+    """People in each cell of the RFM grid, the most recent first; nothing for other methods."""
+    if groups.grid is None:
+        return
+    values = (known.people[key].to_numpy(dtype=np.float64) for key in RFM)
+    late, much = groups.grid.scores(*values)
+    scores = range(1, BEST + 1)
+    columns = [Column("late", "Recency score", "count")]
+    columns += [Column(f"much_{m}", f"Orders and spend {m}", "count") for m in scores]
+    rows = [
+        {"late": r} | {f"much_{m}": int(((late == r) & (much == m)).sum()) for m in scores}
+        for r in reversed(scores)
+    ]
+    yield Table.of("The grid: people in each cell (5 is best)", columns, rows)
 
 
 def as_number(unit: Unit) -> Unit:

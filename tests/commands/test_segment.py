@@ -407,6 +407,10 @@ def test_the_rfm_grid_names_its_cells(duck: Context) -> None:
     assert found["people"].sum() == 200
     assert found["cluster"].tolist() == list(range(1, len(found) + 1))
     assert "no group is looked for" in notes(result)
+    grid = table(result, "The grid: people in each cell (5 is best)")
+    assert grid["late"].tolist() == [5, 4, 3, 2, 1]
+    assert grid.drop(columns="late").to_numpy().sum() == 200
+    assert grid.loc[0, ["much_4", "much_5"]].sum() == found["people"][0]
     assert "Champions are" in result.headline
 
 
