@@ -194,7 +194,7 @@ def test_there_are_ten_states_and_each_state_and_cause_has_words():
         (0.0744, "about 7 times in 100"),
         (0.0096, "about 10 times in 1,000"),
         (0.12, "about once in 10"),
-        (0.97, "about 10 times in 10"),
+        (0.97, "nearly always"),
     ],
 )
 def test_luck_in_words(p, words):
