@@ -6,6 +6,7 @@ The instants are those of the state database, and so is "now": the clock of old 
 import datetime as dt
 import itertools
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics.catalog import Catalog
@@ -16,7 +17,7 @@ from bot.config import ConfigError, Settings
 from bot.ids import is_direct, within
 from bot.parse import parse
 from bot.when import Fire, Place, When, read_place, read_when
-from storage.schedules import Schedule, Schedules
+from storage.schedules import RunKey, Schedule, Schedules
 from storage.state import State
 
 TERMINAL = "terminal"
@@ -174,11 +175,12 @@ def changeable(ctx: Context, number: int, *, anywhere: bool = True) -> Schedule:
 
 
 def may_see(asker: Asker, schedule: Schedule) -> bool:
-    """Whether a schedule is any of the asker's business."""
+    """Whether a schedule is any of the asker's business: their own, or of where they ask."""
     if asker.name == TERMINAL:
         return True
     own = schedule.owner == asker.name or asker.rights.is_admin
-    return schedule.team in ("", asker.team) and (schedule.place != "me" or own)
+    is_here = schedule.channel == asker.channel and schedule.place != "me"
+    return schedule.team in ("", asker.team) and (own or is_here)
 
 
 def take_config(state: State, settings: Settings, catalog: Catalog) -> None:
@@ -213,12 +215,14 @@ def take_config(state: State, settings: Settings, catalog: Catalog) -> None:
             kept.add(name=row.name, channel=place.id, next_at=fire.at, next_day=fire.day, **values)
         elif any(getattr(old, name) != value for name, value in values.items()):
             channel = place.id or (old.channel if old.place == place.shown else "")
-            kept.change(old.id, channel=channel, next_at=fire.at, next_day=fire.day, **values)
+            kept.change(old.id, channel=channel, **next_run(kept, old.id, every, zone), **values)
     for gone in known.values():
         kept.delete(gone.id)
 
 
-def changed_values(schedule: Schedule, now: dt.datetime) -> dict[str, object]:
-    """The next run of a schedule whose times were changed, or that goes on after a pause."""
-    fire = next_fire(schedule.every, schedule.zone, now)
-    return {"next_at": fire.at, "next_day": fire.day}
+def next_run(kept: Schedules, number: int, every: str, zone: str) -> dict[str, Any]:
+    """The next run of a schedule that was changed or goes on: on a day that had none yet."""
+    for fire in read_when(every.split()).after(kept.state.now(), ZoneInfo(zone)):
+        if kept.run(RunKey(number, fire.day)) is None:
+            return {"next_at": fire.at, "next_day": fire.day}
+    raise AssertionError("days end")

@@ -179,7 +179,8 @@ class Outbox:
 
     def to_check(self, first_seconds: float, limit: int = 3) -> list[Parcel]:
         """Posts that are to be looked for copies of now; their next check is set by this call."""
-        due = (posts.c.check_at > 0) & (posts.c.check_at <= NowUs()) & (posts.c.status == SENT)
+        due = (posts.c.check_at > 0) & (posts.c.check_at <= NowUs()) & (posts.c.body != "")
+        due &= posts.c.status == SENT
         oldest = (
             sa.select(posts.c.id)
             .where(due)

@@ -1,6 +1,5 @@
 """schedules and schedule add, edit, pause, resume, run, delete: questions asked by the clock."""
 
-import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,11 +14,11 @@ from bot.scheduling import (
     TERMINAL,
     Target,
     changeable,
-    changed_values,
     check_question,
     local_words,
     may_see,
     next_fire,
+    next_run,
     run_parts,
     said,
     schedules_of,
@@ -124,8 +123,7 @@ class ScheduleAdd(Command):
         target = target_of(read_place(self.to) if self.to else Place("here"), ctx.asker)
         question = check_question(self.question, ctx.today, ctx.catalog, target, ctx.asker)
         every, zone = timed(read_when(self.every.split()), ctx.zone.key)
-        now = kept.state.now()
-        fire = next_fire(every, zone, now)
+        fire = next_fire(every, zone, kept.state.now())
         number = kept.add(
             question=question,
             every=every,
@@ -138,15 +136,16 @@ class ScheduleAdd(Command):
             next_at=fire.at,
             next_day=fire.day,
         )
-        return confirmed(ctx, number, "Scheduled", now)
+        return confirmed(ctx, number, "Scheduled")
 
 
-def confirmed(ctx: Context, number: int, title: str, now: dt.datetime) -> Result:
+def confirmed(ctx: Context, number: int, title: str) -> Result:
     """What was understood, with its next runs."""
     schedule = schedules_of(ctx).get(number)
     if schedule is None:
         raise LookupError(number)  # it was there a moment ago, in our own hands
-    parts: tuple[Any, ...] = run_parts(schedule.every, schedule.zone, now)
+    before = schedule.next_at - dt.timedelta(microseconds=1)
+    parts: tuple[Any, ...] = run_parts(schedule.every, schedule.zone, before)
     if not schedule.channel and schedule.place != "me":
         parts += (Note(f"I must be a member of {schedule.place}: /invite me there."),)
     return Result(
@@ -192,7 +191,6 @@ class ScheduleEdit(Command):
             every, zone = timed(read_when(self.every.split()), schedule.zone)
         kept = schedules_of(ctx)
         now = kept.state.now()
-        changed = dataclasses.replace(schedule, every=every, zone=zone)
         kept.change(
             schedule.id,
             question=question,
@@ -200,9 +198,10 @@ class ScheduleEdit(Command):
             zone=zone,
             channel=target.channel,
             place=target.place,
-            **(changed_values(changed, now) if self.every else {}),
+            mark=schedule.mark if question == schedule.question else "",
+            **(next_run(kept, schedule.id, every, zone) if self.every else {}),
         )
-        return confirmed(ctx, schedule.id, "Changed", now)
+        return confirmed(ctx, schedule.id, "Changed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,10 +240,10 @@ class ScheduleResume(Command):
         """Resume it, and show the next runs."""
         schedule = changeable(ctx, self.number)
         kept = schedules_of(ctx)
-        now = kept.state.now()
         if schedule.paused:
-            kept.change(schedule.id, paused="", **changed_values(schedule, now))
-        return confirmed(ctx, schedule.id, "Resumed", now)
+            goes_on = next_run(kept, schedule.id, schedule.every, schedule.zone)
+            kept.change(schedule.id, paused="", **goes_on)
+        return confirmed(ctx, schedule.id, "Resumed")
 
 
 @dataclass(frozen=True, kw_only=True)

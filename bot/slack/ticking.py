@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
+from analytics.errors import UserError
 from bot.config import LimitSettings
 from bot.slack.answering import Job
 from bot.slack.chores import CHORES, Chore
@@ -72,7 +73,7 @@ class Ticker:
         for schedule in self.schedules.due():
             try:
                 queued += self._fire(schedule, now)
-            except (ValueError, LookupError, OSError):  # a zone that this machine lacks
+            except (UserError, ValueError, LookupError, OSError):  # a zone that this machine lacks
                 log.exception("schedule_unreadable", extra={"schedule": schedule.id})
         queued += self._waiting()
         return queued + sum(self._chore(chore, now) for chore in self.chores)
