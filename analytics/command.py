@@ -33,10 +33,11 @@ from storage.store import Store
 
 #: A text of the unit `metric` is the name of one, in the catalogue's spelling; `question` is the
 #: canonical text of a question, `when` that of wall-clock times, `place` that of where to post,
-#: `segment` the name of a saved one, `hours` a span of the day such as `22:00-07:00`.
+#: `segment` the name of a saved one, `target` what to explain, perhaps a dimension's name, `hours`
+#: a span of the day such as `22:00-07:00`.
 FieldUnit = Literal[
     "count", "share", "number", "days", "text", "metric", "question", "when", "place", "segment",
-    "hours",
+    "target", "hours",
 ]
 
 

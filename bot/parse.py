@@ -393,6 +393,7 @@ class _Reader:
         self.pairs = {
             fold(c) for a, _ in self.fields.values() for c in choices(a) if "-" in c
         }  # choices that may be said in two words
+        self.chosen = {fold(c) for a, _ in self.fields.values() for c in choices(a)}
         self.values: dict[str, Any] = {}
         self.filters: list[Filter] = []
         self.conditions: list[Condition] = []
@@ -574,6 +575,9 @@ class _Reader:
         """A word of a Literal field, alone; `new-items` may be said `new items`."""
         for n in (2, 1):
             folded = self.joined(i, n) if i + n <= len(self.words) else ""
+            narrows = folded in self.dimensions and i + n < len(self.words)
+            if narrows and not self.begins_clause(i + n):  # `top items for category bags`
+                continue
             for name, (annotation, _) in self.fields.items():
                 for word in choices(annotation):
                     if folded == fold(word):
@@ -584,6 +588,9 @@ class _Reader:
     def filter(self, i: int) -> int | None:
         """`for category lunch bags`: a dimension, then its value up to the next clause."""
         folded = self.joined(i, 1)
+        if folded in self.dimensions and self.is_target(i):
+            self.set(self.text_field() or "", self.dimensions[folded].name, "target")
+            return i + 1
         if folded in self.dimensions:
             j, negated = i + 1, False
             while j < len(self.words) and self.joined(j, 1) in EQUALS | DIFFERS:
@@ -664,6 +671,8 @@ class _Reader:
             return said, after
         j = i
         while j < len(self.words) and not self.words[j].is_quoted and not self.begins_clause(j):
+            if j > i and self.joined(j, 1) in self.chosen:  # `for country France anyway`
+                break
             j += 1
         return (" ".join(t.text for t in self.words[i:j]), j) if j > i else (None, i)
 
@@ -735,6 +744,13 @@ class _Reader:
 
     def text_field(self) -> str | None:
         return next((n for n, (_, s) in self.fields.items() if s.positional), None)
+
+    def is_target(self, i: int) -> bool:
+        """Whether a dimension stands without a value, where one may be asked about by its name."""
+        name = self.text_field()
+        wanted = name is not None and self.fields[name][1].unit == "target"
+        alone = i + 1 == len(self.words) or self.begins_clause(i + 1)
+        return wanted and name not in self.values and alone
 
     def takes_text(self) -> bool:
         name = self.text_field()

@@ -242,3 +242,22 @@ def probes(draw: st.DrawFn) -> Probe:
 @given(probes())
 def test_parse_of_unparse_is_the_same_command(command: Probe) -> None:
     assert parse(unparse(command), TODAY, CATALOG) == Request(command)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        (
+            "digest yesterday for country France anyway",
+            'digest anyway yesterday where country:"France"',
+        ),
+        ("ab checkout_v2 metric revenue fresh", "ab checkout_v2 metric revenue fresh"),
+        ("top items for category lunch bags", 'top where category:"lunch bags"'),
+        ("top category last 7 days", "top categories last 7 days"),
+    ],
+)
+def test_a_choice_ends_a_value_and_a_dimension_with_a_value_is_no_choice(
+    text: str, canonical: str
+) -> None:
+    asked = parse(text, TODAY, CATALOG)
+    assert asked.command == parse(canonical, TODAY, CATALOG).command

@@ -190,7 +190,6 @@ class ScheduleEdit(Command):
         if self.every:
             every, zone = timed(read_when(self.every.split()), schedule.zone)
         kept = schedules_of(ctx)
-        now = kept.state.now()
         kept.change(
             schedule.id,
             question=question,
