@@ -148,7 +148,7 @@ class Command(ABC):
 
     examples: ClassVar[tuple[str, ...]]
     aliases: ClassVar[tuple[str, ...]] = ()
-    group: ClassVar[str] = "Analyse"
+    group: ClassVar[str] = "Numbers"
     writes: ClassVar[bool] = False
     speaks: ClassVar[Literal["always", "changes"]] = "always"
 

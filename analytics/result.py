@@ -246,7 +246,8 @@ class Result:
     `receipt` is added by the dispatcher. `mark` is a word for what the answer amounts to, such as
     a verdict: a schedule that speaks on change posts when it differs from the last. `detail` are
     parts for those who want to know more: in the thread under a message, below in a terminal.
-    `language` is that of the signs in its numbers.
+    `language` is that of the signs in its numbers. `labels` name the first follow-ups on buttons,
+    where a word says it better than the question.
     """
 
     title: str
@@ -257,6 +258,7 @@ class Result:
     mark: str = ""
     detail: tuple[Part, ...] = ()
     language: str = "en"
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """An answer has a sentence and at least one part."""

@@ -221,6 +221,11 @@ def verbs() -> dict[str, type[Command]]:
     return found
 
 
+def command_of(word: str) -> type[Command] | None:
+    """The command that a word names: its verb first, then what is meant by it."""
+    return COMMANDS.get(word.casefold()) or verbs().get(fold(word))
+
+
 def command_called(name: str) -> str | None:
     """The verb that a name means, or the beginning of several (`schedule`); None: neither."""
     beginnings = {fold(verb): verb for verb in (v.partition("-")[0] for v in COMMANDS if "-" in v)}
@@ -242,18 +247,16 @@ def parse(text: str, today: dt.date, catalog: Catalog) -> Request:
     cut = next((i for i in range(start + 1, len(words)) if _is_word(words[i], EVERY)), None)
     if cut is not None:
         return _schedule(words[start:cut], words[cut + 1 :], today, catalog)
-    command, rest = _verb(words[start:], known)
+    command, rest = _verb(words[start:])
     return _Reader(command, rest, today, catalog).read()
 
 
-def _verb(
-    words: Sequence[Token], known: dict[str, type[Command]]
-) -> tuple[type[Command], Sequence[Token]]:
+def _verb(words: Sequence[Token]) -> tuple[type[Command], Sequence[Token]]:
     """The command that the words begin with, and the words behind it."""
     for end in range(min(VERB_WORDS, len(words)), 0, -1):
         said = words[:end]
         joined = "".join(w.text for w in said)
-        command = COMMANDS.get(joined.casefold()) or known.get(fold(joined))
+        command = command_of(joined)
         if command is not None and not any(w.is_quoted for w in said):
             return command, words[end:]
     raise _unknown_verb(words[0].text)
@@ -270,20 +273,20 @@ def _schedule(
     times: dict[str, Any] = {"every": when.words} | ({"to": place} if place else {})
     known = verbs()
     try:
-        command, rest = _verb(before, known)
+        command, rest = _verb(before)
     except NotUnderstoodError:
         # `schedule digest every …` says the verb of the list before the question
         if len(before) < 2 or not _is_word(before[0], SCHEDULE):
             raise
-        command, rest = _verb(before[1:], known)
+        command, rest = _verb(before[1:])
     scheduling = known[fold(SCHEDULE_ADD)]
     if command is known.get(SCHEDULE) and rest:
-        command, rest = _verb(rest, known)
+        command, rest = _verb(rest)
     elif command is scheduling:
         inner = tokens(rest[0].text) if len(rest) == 1 and rest[0].is_quoted else rest
         if not inner:
             raise NotUnderstoodError("What shall I ask then?", hint=scheduling.examples[0])
-        command, rest = _verb(inner, known)
+        command, rest = _verb(inner)
     if "every" in command.sayings() and command is not scheduling:
         return _Reader(command, rest, today, catalog).read(times)
     asked = _Reader(command, [*rest, *form], today, catalog).read()

@@ -22,7 +22,7 @@ from analytics.errors import CancelledError, DataUnavailableError, UserError
 from analytics.result import Chart, Result
 from bot.config import Settings
 from bot.dispatch import Answer
-from bot.parse import FORMS, choices, field_words, fold, verbs
+from bot.parse import FORMS, choices, command_of, field_words
 from bot.render.chart import notes_of, png
 from bot.render.sheet import file_name, sheets
 from bot.render.text import renderable
@@ -252,7 +252,7 @@ class Words(Completer):
 
     def after(self, verb: str, behind_by: bool) -> list[str]:
         """What may follow a verb, or its "by"."""
-        command = verbs().get(fold(verb))
+        command = command_of(verb)
         if command is None:
             return []
         if behind_by:

@@ -99,6 +99,7 @@ class Ab(Command):
     value` judges by a percentile.
     """
 
+    group = "Experiments"
     examples = (
         "ab",
         "ab checkout_v2",
@@ -214,7 +215,12 @@ def summary(trial: Trial, main: Outcome, spans: Spans, ctx: Context) -> Result:
     if verdicts[best].state == "invalid":
         parts: list[Part] = [*health_notes(trial), heads_table(trial)]
         return Result(
-            title(trial), about.headline(), tuple(parts), follow_ups(trial, main), mark=mark
+            title(trial),
+            about.headline(),
+            tuple(parts),
+            follow_ups(trial, main),
+            mark=mark,
+            labels=LABELS,
         )
     parts = [*health_notes(trial), *about.figures()]
     if verdicts[best].state != "no_result":
@@ -222,7 +228,12 @@ def summary(trial: Trial, main: Outcome, spans: Spans, ctx: Context) -> Result:
     parts += [arms_table(trial, roles, sums), *about.notes(found[main], sums[main])]
     end = ": report at its end" if over(trial) else ""
     return Result(
-        title(trial, end), about.headline(), tuple(parts), follow_ups(trial, main), mark=mark
+        title(trial, end),
+        about.headline(),
+        tuple(parts),
+        follow_ups(trial, main),
+        mark=mark,
+        labels=LABELS,
     )
 
 
@@ -767,10 +778,14 @@ def gains(c: Comparison | Unknown, outcome: Outcome) -> tuple[Number, Number, Nu
     return c.lift, c.lift_low, c.lift_high
 
 
+#: What the first follow-ups are called on buttons.
+LABELS = ("Segments", "Days", "How computed")
+
+
 def follow_ups(trial: Trial, main: Outcome) -> tuple[str, ...]:
     """Further into it."""
     name = said_name(trial.name)
-    asked = [f"ab {name} by device", f"ab {name} days"]
+    asked = [f"ab {name} by device", f"ab {name} days", f"ab {name} as sql"]
     if main.name == ORDERED.name:
         asked.append(f"ab {name} metric revenue")
     return (*asked, f"kpis {between(trial.start, trial.until).words}")

@@ -53,7 +53,7 @@ class AbPlan(Command):
         "ab-plan metric revenue",
         "ab-plan mde 20% event checkout for device mobile",
     )
-    group = "Analyse"
+    group = "Experiments"
 
     mde: float | None = says(
         None, help="the smallest lift that matters", unit="share", low=0.001, high=10

@@ -38,7 +38,7 @@ class AbSnapshot(Command):
     """
 
     examples = ("ab-snapshot", "ab-snapshot checkout_v2")
-    group = "Analyse"
+    group = "Experiments"
     writes = True
 
     experiment: str | None = says(

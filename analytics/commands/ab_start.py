@@ -41,7 +41,7 @@ class AbStart(Command):
         'ab-start new_page days 28 split:"control=90,treatment=10" guardrails:"returns=5%"',
         "ab-start new_page start:2031-12-01 end:2031-12-28 adjusted",
     )
-    group = "Analyse"
+    group = "Experiments"
     writes = True
 
     experiment: str = says(help="the experiment's name, as the exposures call it", positional=True)

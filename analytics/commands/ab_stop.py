@@ -21,7 +21,7 @@ class AbStop(Command):
     """
 
     examples = ("ab-stop checkout_v2",)
-    group = "Analyse"
+    group = "Experiments"
     writes = True
 
     experiment: str = says(help="the experiment's name", positional=True)

@@ -60,6 +60,7 @@ class Bundle(Command):
     The discount and the uptake are yours to say; the uptake from which it pays is shown beside.
     """
 
+    group: ClassVar = "Goods"
     examples: ClassVar = (
         "bundle last 90 days",
         "bundle for category bags discount 5% uptake 30%",

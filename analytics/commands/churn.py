@@ -76,6 +76,7 @@ class Churn(Command):
     them is expected to bring.
     """
 
+    group: ClassVar = "People"
     examples: ClassVar = ("churn next 60 days", "churn top 100 budget 5000")
     aliases: ClassVar = ("churners", "leaving")
 
@@ -207,6 +208,7 @@ class Purchase(Command):
     alone.
     """
 
+    group: ClassVar = "People"
     examples: ClassVar = ("purchase next 30 days",)
     aliases: ClassVar = ("purchases", "will-buy")
 

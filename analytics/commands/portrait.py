@@ -55,6 +55,7 @@ class Portrait(Command):
     apart, what it buys more than others, and how its revenue goes.
     """
 
+    group = "People"
     examples = ("portrait user 17850", "portrait segment at-risk")
     aliases = ("profile",)
 

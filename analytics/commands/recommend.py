@@ -87,6 +87,7 @@ class Recommend(Command):
     those that nobody knows yet; none of these: how good recommendations are here.
     """
 
+    group: ClassVar = "Goods"
     examples: ClassVar = (
         "recommend",
         "recommend user 12347",

@@ -57,6 +57,7 @@ class Rules(Command):
     chance is left out, and a rule that holds in both halves of the period is marked as stable.
     """
 
+    group: ClassVar = "Goods"
     examples: ClassVar = (
         "rules last 90 days",
         "rules for category bags",

@@ -49,6 +49,7 @@ class Segment(Command):
     those who fit none.
     """
 
+    group = "People"
     examples = (
         "segment last 90 days",
         "segment k 5",

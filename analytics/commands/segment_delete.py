@@ -13,6 +13,7 @@ from storage.segments import drop_segment
 class SegmentDelete(Command):
     """Forget a saved segment; its owner may, and an admin."""
 
+    group = "People"
     examples = ("segment delete loyal",)
     writes = True
 

@@ -48,6 +48,7 @@ class SegmentMoves(Command):
     same frozen scaling and centres, so only people move and never the borders.
     """
 
+    group = "People"
     examples = ("segment moves last 90 days", "segment moves last 90 days k 4")
     aliases = ("segment-movement", "migration")
 

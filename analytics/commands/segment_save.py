@@ -39,6 +39,7 @@ class SegmentSave(Command):
     question. A name of your own is replaced, one of somebody else is not.
     """
 
+    group = "People"
     examples = (
         "segment save loyal cluster 1 last 90 days",
         'segment save at-risk by rfm like "At risk" last 365 days',

@@ -26,6 +26,7 @@ COLUMNS = (
 class Segments(Command):
     """The saved segments, and how many people are in each today."""
 
+    group = "People"
     examples = ("segments",)
 
     def run(self, ctx: Context) -> Result:

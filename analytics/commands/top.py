@@ -32,6 +32,7 @@ COLUMNS = (
 class Top(Command):
     """What sells best: items or categories by revenue less returns, against the period before."""
 
+    group: ClassVar = "Goods"
     examples: ClassVar = ("top items last 30 days", "top categories where country:France")
     aliases: ClassVar = ("bestsellers", "best")
 

@@ -58,6 +58,7 @@ class Value(Command):
     see. `top 20` names the people who will bring most, for you alone.
     """
 
+    group: ClassVar = "People"
     examples: ClassVar = (
         "value",
         "value next 30 days",

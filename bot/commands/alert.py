@@ -31,7 +31,7 @@ from bot.when import Place, read_place
 from storage.alerts import DELETED, Alert, Incident
 from storage.alerts import Alerts as Kept
 
-GROUP = "About me"
+GROUP = "By the clock"
 NUMBER = "the number of an alert, as `alerts` shows it"
 
 

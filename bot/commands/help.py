@@ -10,9 +10,9 @@ from analytics.habits import Conditions
 from analytics.period import Period
 from analytics.result import Column, Note, Result, Table
 from analytics.scope import Filters
-from bot.parse import choices, field_words, fold, kinds, verbs
+from bot.parse import choices, command_of, field_words, kinds
 
-GROUPS = ("Analyse", "About me")
+GROUPS = ("Numbers", "People", "Goods", "Experiments", "By the clock", "About me")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Help(Command):
         """All commands, or one with its fields and examples."""
         if self.topic is None:
             return overview()
-        command = COMMANDS.get(self.topic.casefold()) or verbs().get(fold(self.topic))
+        command = command_of(self.topic)
         if command is None:
             raise UnknownNameError("command", self.topic, sorted(COMMANDS))
         return explain(command, ctx)
@@ -36,10 +36,7 @@ class Help(Command):
 
 def overview() -> Result:
     """One row for each command, in the order of the groups."""
-    ordered = sorted(
-        COMMANDS.values(),
-        key=lambda c: (GROUPS.index(c.group) if c.group in GROUPS else 0, c.verb()),
-    )
+    ordered = sorted(COMMANDS.values(), key=rank)
     columns = (Column("command", "Command"), Column("answers", "Answers"), Column("say", "Say"))
     rows = tuple((c.verb(), c.summary().rstrip("."), c.examples[0]) for c in ordered)
     return Result(
@@ -56,6 +53,11 @@ def overview() -> Result:
         ),
         tuple(f"help {name}" for name, *_ in rows if name != "help"),
     )
+
+
+def rank(command: type[Command]) -> tuple[int, int, str]:
+    """By group; in a group what is asked alone before what is done with it (`ab`, `ab-plan`)."""
+    return GROUPS.index(command.group), "-" in command.verb(), command.verb()
 
 
 def explain(command: type[Command], ctx: Context) -> Result:

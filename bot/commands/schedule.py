@@ -28,7 +28,7 @@ from bot.scheduling import (
 from bot.when import Place, read_place, read_when
 from storage.schedules import Run, RunKey, Schedule
 
-GROUP = "About me"
+GROUP = "By the clock"
 NUMBER = "the number of a schedule, as `schedules` shows it"
 COLUMNS = (
     Column("number", "Number", "count"),

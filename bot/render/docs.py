@@ -13,6 +13,7 @@ from analytics.habits import Conditions
 from analytics.period import Period
 from analytics.result import Unit
 from analytics.scope import Filters
+from bot.commands.help import rank
 from bot.config import Settings
 from bot.parse import choices, field_words, kinds
 
@@ -30,7 +31,7 @@ def commands_page(catalog: Catalog) -> str:
         "(`python -m bot`). After the verb, clauses come in any order.",
         "",
     ]
-    for command in sorted(COMMANDS.values(), key=lambda c: (c.group, c.verb())):
+    for command in sorted(COMMANDS.values(), key=rank):
         lines += _command_lines(command, catalog)
     lines += ["## Dimensions", "", "| say | meaning | also |", "|---|---|---|"]
     lines += [f"| {d.name} | {d.help} | {', '.join(d.aliases)} |" for d in catalog.dimensions]

@@ -34,8 +34,8 @@ Way = Literal[
 UNASKED: tuple[Way, ...] = ("home", "prompts", "schedule", "chore", "redraw")
 
 PERSON = re.compile(r"(?:T[A-Z0-9]+/)?([UW][A-Z0-9]{2,20})")
-#: Questions about the bot itself are answered to the asker alone.
-PRIVATE_GROUP = "About me"
+#: Questions about the bot itself and its clock are answered to the asker alone.
+PRIVATE_GROUPS = ("About me", "By the clock")
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Finished:
 
 def rows_shown(bot: Bot, answer: Answer) -> int:
     """Rows of a table in a message: what can be asked, and what the bot keeps, is shown whole."""
-    about_bot = answer.request.command.group == PRIVATE_GROUP
+    about_bot = answer.request.command.group in PRIVATE_GROUPS
     return DATA_TABLE_ROWS - 1 if about_bot else bot.settings.limits.rows_shown
 
 
@@ -190,7 +190,7 @@ def delivery_of(bot: Bot, job: Job, answer: Answer) -> tuple[Delivery, Iterator[
         return told(job, plain_message(said)), iter(())
     if job.files_only and not first.files:
         return told(job, plain_message("This answer has no table.")), iter(())
-    about_bot = answer.request.command.group == PRIVATE_GROUP
+    about_bot = answer.request.command.group in PRIVATE_GROUPS
     private = first.ephemeral or job.private or (about_bot and job.way == "command")
     if job.way == "share":
         first = signed(first, job.user)

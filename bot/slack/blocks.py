@@ -232,8 +232,8 @@ def foot(result: Result) -> list[JsonObject]:
     """Follow-up questions, what can be done with the answer, and its receipt."""
     blocks: list[JsonObject] = []
     asks = [
-        button(f"{ASK}_{i}", safe.cut(question, BUTTON_LABEL), question)
-        for i, question in enumerate(follow_ups(result)[:FOLLOW_UPS])
+        button(f"{ASK}_{i}", safe.cut(label, BUTTON_LABEL), question)
+        for i, (question, label) in enumerate(follow_ups(result)[:FOLLOW_UPS])
     ]
     if asks:
         blocks.append({"type": "actions", "elements": asks})
@@ -245,10 +245,11 @@ def foot(result: Result) -> list[JsonObject]:
     return blocks
 
 
-def follow_ups(result: Result) -> list[str]:
-    """The follow-up questions that can be a button, each once."""
-    distinct = dict.fromkeys(result.follow_ups)
-    return [q for q in distinct if can_be_value(q)]
+def follow_ups(result: Result) -> list[tuple[str, str]]:
+    """The follow-up questions that can be a button, each once, and what the button says."""
+    labels = (*result.labels, *result.follow_ups[len(result.labels) :])
+    distinct = dict(reversed(list(zip(result.follow_ups, labels, strict=True))))
+    return [(q, distinct[q]) for q in dict.fromkeys(result.follow_ups) if can_be_value(q)]
 
 
 def can_be_value(question: str) -> bool:

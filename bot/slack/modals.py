@@ -19,7 +19,7 @@ from analytics.errors import NotUnderstoodError, UserError, either
 from analytics.habits import Conditions
 from analytics.period import Period, parse_period
 from analytics.scope import Filters
-from bot.commands.help import GROUPS, Help
+from bot.commands.help import Help, rank
 from bot.ids import is_direct
 from bot.parse import (
     FORMS,
@@ -220,7 +220,7 @@ def metadata_of(filled: Filled) -> str:
 def picker(chosen: type[Command] | None) -> JsonObject:
     """The choice of a command, by group; beside it, what the chosen one answers."""
     by_group: dict[str, list[JsonObject]] = {}
-    ordered = sorted(COMMANDS.values(), key=lambda c: (group_order(c), c.verb()))
+    ordered = sorted(COMMANDS.values(), key=rank)
     for command in ordered:
         by_group.setdefault(command.group, []).append(command_option(command))
     select: JsonObject = {
@@ -237,11 +237,6 @@ def picker(chosen: type[Command] | None) -> JsonObject:
         select["initial_option"] = command_option(chosen)
         said = f"*{chosen.verb()}*\n{safe.value(chosen.summary(), 300)}"
     return {"type": "section", "block_id": PICK, "text": mrkdwn(said), "accessory": select}
-
-
-def group_order(command: type[Command]) -> int:
-    """Where a command's group stands."""
-    return GROUPS.index(command.group) if command.group in GROUPS else 0
 
 
 def command_option(command: type[Command]) -> JsonObject:
