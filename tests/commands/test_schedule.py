@@ -166,6 +166,27 @@ def test_what_is_not_said_in_an_edit_stays(ctx: Context) -> None:
     assert "What shall I change?" in refusal(ctx, "schedule edit 1")
 
 
+def test_an_edit_makes_no_second_run_of_a_day(ctx: Context) -> None:
+    ask(ctx, "kpis every day 00:00 UTC")
+    assert ctx.state is not None
+    kept_, now = Schedules(ctx.state), ctx.state.now()
+    today = now.date()
+    with ctx.state.transaction() as connection:
+        kept_.begin_in(connection, RunKey(1, today), due_at=now, try_until=now)
+    ask(ctx, "schedule edit 1 every day 23:59 UTC")
+    (schedule,) = kept(ctx)
+    assert schedule.next_day == today + dt.timedelta(days=1)
+    table = next(p for p in ask(ctx, "schedule resume 1").parts if isinstance(p, Table))
+    assert table.rows[0][2] == schedule.next_at.replace(tzinfo=None)
+
+
+def test_others_see_what_is_posted_where_they_ask(ctx: Context) -> None:
+    ask(ctx, f"kpis every day 9 to {GROWTH}")
+    ask(ctx, "kpis every day 10")
+    table = next(p for p in ask(ctx, "schedules", BOB).parts if isinstance(p, Table))
+    assert [row[0] for row in table.rows] == [2]
+
+
 def test_run_now_makes_a_run_beside_those_of_the_clock(ctx: Context) -> None:
     ask(ctx, "kpis every day 9")
     ask(ctx, "schedule run 1")
