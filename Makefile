@@ -1,13 +1,14 @@
 # Daybreak. A fresh machine needs Python 3.11 or newer, pip, git and make.
 PYTHON ?= python3
 VENV := .venv
+ENGINES := .venv-engines
 PY := $(VENV)/bin/python
 SHORT ?= 1
 # Idle threads that spin make clustering twelve times slower on two busy cores.
 export OMP_WAIT_POLICY := PASSIVE
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check bench validity pictures docs serve e2e abuse clean
+.PHONY: help setup demo test check bench validity pictures docs serve test-engines bench-engines kills e2e abuse clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,8 +29,8 @@ $(VENV)/.ready: requirements.lock
 demo: setup ## install the demo shop and answer its first questions
 	$(PY) -m bot demo
 
-test: setup check ## check, then all tests but the end-to-end ones
-	$(PY) -m pytest -q -m "not e2e"
+test: setup check ## check, then all tests but those of a target of their own
+	$(PY) -m pytest -q -n 2 --dist loadfile -m "not e2e and not engines"
 
 check: setup ## lint, types, import contracts
 	$(VENV)/bin/ruff check .
@@ -52,6 +53,27 @@ docs: setup ## write docs/commands.md and docs/configuration.md from the code
 serve: setup ## run the Slack bot
 	$(PY) -m bot serve
 
+# The warehouses' packages want older ones than ours: they live in a .venv of their own.
+$(ENGINES)/.ready: requirements-engines.lock
+	$(PYTHON) -m venv $(ENGINES)
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(ENGINES)/bin/python --require-hashes -r $<; \
+	else \
+		$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; \
+	fi
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target build/duckdb-1.5 duckdb==1.5.6
+	@touch $@
+
+test-engines: $(ENGINES)/.ready ## every command on ClickHouse, a Spark cluster, DuckDB 1.5; SQL for warehouses
+	$(ENGINES)/bin/python -m pytest -q -m engines tests/engines
+
+bench-engines: $(ENGINES)/.ready ## seven questions on each engine at 1, 5, 20 million events (docs/scale.md)
+	$(ENGINES)/bin/python -W ignore -m benchmarks.engines --write
+
+kills: setup ## 500 kill -9 while digests come due (in CI: SHORT=1, 50 of them)
+	$(PY) -m tests.kills $(if $(filter-out 0,$(SHORT)),--short,)
+
 e2e: setup ## the Slack bot against an emulator (needs npm)
 	cd tests/e2e && npm ci --no-audit --no-fund --silent
 	$(PY) -m pytest -q -m e2e tests/e2e
@@ -62,4 +84,4 @@ abuse: setup ## the Slack bot's hard tests in full (needs npm)
 	$(PY) -m tests.slack.hostile 10000
 
 clean: ## remove what was made here, data too
-	rm -rf $(VENV) .daybreak .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES) build .daybreak .mypy_cache .ruff_cache .pytest_cache .hypothesis
