@@ -71,8 +71,9 @@ test-engines: $(ENGINES)/.ready ## every command on ClickHouse, a Spark cluster,
 bench-engines: $(ENGINES)/.ready ## seven questions on each engine at 1, 5, 20 million events (docs/scale.md)
 	$(ENGINES)/bin/python -W ignore -m benchmarks.engines --write
 
-kills: setup ## 500 kill -9 while digests come due (in CI: SHORT=1, 50 of them)
-	$(PY) -m tests.kills $(if $(filter-out 0,$(SHORT)),--short,)
+kills: setup ## digests under kill -9, three replicas, both databases (short: make kills KILLS=50)
+	$(PY) -m tests.kills --kills $(or $(KILLS),500)
+	$(PY) -m tests.kills --kills $(or $(KILLS),500) --url postgresql
 
 e2e: setup ## the Slack bot against an emulator (needs npm)
 	cd tests/e2e && npm ci --no-audit --no-fund --silent
