@@ -36,8 +36,18 @@ from storage.store import Store
 #: `segment` the name of a saved one, `target` what to explain, perhaps a dimension's name, `hours`
 #: a span of the day such as `22:00-07:00`.
 FieldUnit = Literal[
-    "count", "share", "number", "days", "text", "metric", "question", "when", "place", "segment",
-    "target", "hours",
+    "count",
+    "share",
+    "number",
+    "days",
+    "text",
+    "metric",
+    "question",
+    "when",
+    "place",
+    "segment",
+    "target",
+    "hours",
 ]
 
 
