@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Series
 from scipy.stats import hypergeom
 
-from analytics.methods.itemsets import Baskets, Ints, Itemsets, MiningTooLargeError
+from analytics.methods.compiled import Ints
+from analytics.methods.itemsets import Baskets, Itemsets, MiningTooLargeError
 
 Items = frozenset[Hashable]
 
