@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -15,8 +16,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pyspark
 
 LOCAL = "127.0.0.1"
 START_WITHIN_S = 120
@@ -48,7 +47,10 @@ class Cluster:
         self.folder = folder
         self.workers = workers
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.home = Path(pyspark.__file__).parent
+        package = importlib.util.find_spec("pyspark")
+        if package is None or package.origin is None:
+            raise ModuleNotFoundError("pyspark: see requirements-spark.txt")
+        self.home = Path(package.origin).parent
         self.master_port, self.web_port, self.connect_port = (free_port() for _ in range(3))
 
     @property
