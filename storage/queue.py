@@ -14,6 +14,12 @@ from storage.state import NowUs, State, jobs, microseconds
 
 WAITING, RUNNING, DONE, CANCELLED = "waiting", "running", "done", "cancelled"
 
+#: Whose jobs the clock's chores are: they are nobody's questions, and make nobody wait in the line.
+CHORE = "chore:"
+
+UNFINISHED = jobs.c.status.in_((WAITING, RUNNING))
+IS_CHORE = jobs.c.person.startswith(CHORE)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -97,8 +103,7 @@ class Queue:
         if not self.state.first_time_in(connection, offer.key):
             return None
         own = sa.func.count(sa.case((jobs.c.person == offer.person, 1)))
-        unfinished = jobs.c.status.in_((WAITING, RUNNING))
-        counted = sa.select(sa.func.count(), own).where(unfinished)
+        counted = sa.select(sa.func.count(), own).where(UNFINISHED, ~IS_CHORE)
         ahead, of_person = connection.execute(counted).one()
         if of_person >= self.per_person:
             return Full(by_person=True)
@@ -177,18 +182,17 @@ class Queue:
 
     def cancel(self, job: int, person: str) -> bool:
         """Drop an unfinished job of this person; whether there was one."""
-        unfinished = jobs.c.status.in_((WAITING, RUNNING))
         drop = (
             sa.update(jobs)
-            .where(jobs.c.id == job, jobs.c.person == person, unfinished)
+            .where(jobs.c.id == job, jobs.c.person == person, UNFINISHED)
             .values(status=CANCELLED, lease_until=0, fence=jobs.c.fence + 1)
         )
         with self.state.transaction() as connection:
             return connection.execute(drop).rowcount == 1
 
     def unfinished(self) -> int:
-        """Jobs that wait or run."""
-        counting = sa.select(sa.func.count()).where(jobs.c.status.in_((WAITING, RUNNING)))
+        """People's jobs that wait or run."""
+        counting = sa.select(sa.func.count()).where(UNFINISHED, ~IS_CHORE)
         with self.state.transaction() as connection:
             return int(connection.execute(counting).scalar_one())
 

@@ -17,7 +17,7 @@ from bot.config import LimitSettings
 from bot.slack.answering import Job
 from bot.slack.chores import CHORES, Chore
 from bot.when import Fire, read_when
-from storage.queue import add_job_in
+from storage.queue import CHORE, add_job_in
 from storage.schedules import RunKey, Schedule, Schedules, us
 from storage.state import MICROSECONDS_PER_SECOND, State, StateError
 
@@ -130,7 +130,7 @@ class Ticker:
             is_new = self.state.first_time_in(connection, f"chore:{chore.name}:{slot}")
             if is_new:
                 job = Job(text=chore.name, user="", channel="", way="chore")
-                add_job_in(connection, f"chore:{chore.name}", job.to_json())
+                add_job_in(connection, f"{CHORE}{chore.name}", job.to_json())
         self._slots[chore.name] = slot
         return int(is_new)
 

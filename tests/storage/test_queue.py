@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.queue import Claim, Full, Place, Queue, purge_jobs
+from storage.queue import CHORE, Claim, Full, Place, Queue, add_job_in, purge_jobs
 from storage.state import State, StateError, jobs
 
 
@@ -158,3 +158,18 @@ def test_finished_jobs_are_purged(queue: Queue) -> None:
     assert purge_jobs(queue.state, older_than_seconds=60) == 0
     assert purge_jobs(queue.state, older_than_seconds=-1) == 1
     assert queue.unfinished() == 1
+
+
+def test_chores_make_nobody_wait(state: State) -> None:
+    queue = Queue(state, workers=1, waiting=1, per_person=3)
+    with state.transaction() as connection:
+        chores = [add_job_in(connection, f"{CHORE}{n}", "{}") for n in range(5)]
+    assert queue.unfinished() == 0
+    first, second = (queue.put(key, "U1", "{}") for key in "ab")
+    assert isinstance(first, Place)
+    assert first.number == 0
+    assert isinstance(second, Place)
+    assert second.number == 1
+    assert queue.put("c", "U2", "{}") == Full(by_person=False)
+    claimed = [c.job for _ in range(7) if (c := queue.claim(30))]
+    assert claimed == [*chores, first.job, second.job]
