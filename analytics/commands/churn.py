@@ -1,6 +1,7 @@
 """churn and purchase: who will stop ordering, who will order, how sure that is, and why."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,6 +23,7 @@ from analytics.foresight import (
     trait_words,
 )
 from analytics.measure import Span, spans_of
+from analytics.methods.drift import MOVED, MOVED_FAR, Histogram, stability
 from analytics.methods.portraits.clustering import one_thread
 from analytics.methods.portraits.scaling import stable_sample
 from analytics.methods.prediction import (
@@ -42,6 +44,7 @@ from analytics.result import Chart, Column, Note, Part, Result, Series, Table
 from analytics.saved import in_segments
 from analytics.scope import Filters, Scope, day_of, scope_of
 from analytics.words import EXPONENTS, counted, date_words, listed, share_words, short_words, words
+from storage.runs import Run, Runs
 
 #: People, and people of either outcome, that training and test must each have.
 LEAST_PEOPLE = 200
@@ -669,6 +672,7 @@ def card(ctx: Context, study: Study) -> Iterator[Note]:
             "warning",
         )
     yield from drifted(ctx, study)
+    yield from since_last_run(ctx, study)
     if study.simulated and any(TRAITS[d.feature].event for d in study.drivers):
         yield Note(
             "Visits, carts and checkouts are simulated in this store: so is what they tell.",
@@ -712,6 +716,46 @@ def drifted(ctx: Context, study: Study) -> Iterator[Note]:
             f"average, {before} then.",
             "warning",
         )
+
+
+def since_last_run(ctx: Context, study: Study) -> Iterator[Note]:
+    """How far people have moved since the model's last run of an earlier day; keeps this run.
+
+    One run of a question is kept for a day of the data, so that asking again says the same.
+    """
+    question, day = study.question, study.plan.now
+    if ctx.state is None or len(study.people) < LEAST_PEOPLE:
+        return
+    verb = "purchase" if question.stays else "churn"
+    said = f"{verb} next {question.horizon} days {question.where.said()}".strip()
+    columns = {"the chance": study.risk} | dict(
+        zip((t.label for t in TRAITS), table_of(study.people).T, strict=True)
+    )
+    kept = Runs(ctx.state)
+    last = kept.before(said, day)
+    found = {name: Histogram.of(values) for name, values in columns.items()}
+    facts = {name: {"bounds": h.bounds, "counts": h.counts} for name, h in found.items()}
+    kept.keep(said, Run(day, json.dumps(facts)))
+    if last is None:
+        yield Note("There is no run of this model for an earlier day to tell drift from.")
+        return
+    before = json.loads(last.facts)
+    moved = {
+        name: stability(Histogram(tuple(h["bounds"]), tuple(h["counts"])), columns[name])
+        for name, h in before.items()
+        if name in columns
+    }
+    far = sorted((n for n in moved if moved[n] > MOVED), key=lambda n: -moved[n])
+    text = f"Since the last run, at {date_words(last.day)}, "
+    if not far:
+        text += (
+            f"neither the chance nor a trait has moved: all stability indices are below {MOVED}."
+        )
+    else:
+        told = [f"{n} ({words(round(moved[n], 2), 'number')})" for n in far[:SHOWN_DRIVERS]]
+        text += f"people have moved in {listed(told)}: a stability index above {MOVED} is a move, "
+        text += f"above {MOVED_FAR} a far one."
+    yield Note(text, "warning" if any(moved[n] > MOVED_FAR for n in far) else "info")
 
 
 def no_model(ctx: Context, study: Study, instead: str) -> Result:

@@ -12,6 +12,7 @@ import storage.experiments
 import storage.grants
 import storage.installs
 import storage.processes
+import storage.runs
 import storage.schedules
 import storage.segments  # noqa: F401 - their tables
 from storage.state import VERSION_TABLE, metadata

@@ -29,6 +29,7 @@ from analytics.period import between
 from analytics.result import Chart, Note, Table
 from analytics.scope import Filter, Filters, scope_of
 from bot.dispatch import answer
+from storage.state import State
 from storage.store import Store
 from tests.conftest import fill
 
@@ -331,6 +332,30 @@ def test_people_unlike_those_of_the_training_are_warned_of(lapsing: Context) -> 
     assert len(warned) == min(len(study.drivers), churn.SHOWN_DRIVERS)
     assert "Today's people differ" in warned[0].text
     assert list(churn.drifted(lapsing, dataclasses.replace(study, drivers=()))) == []
+
+
+def test_drift_is_told_against_the_last_run_of_an_earlier_day(lapsing: Context, tmp_path) -> None:
+    state = State.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    ctx = dataclasses.replace(lapsing, state=state)
+    none = "There is no run of this model for an earlier day"
+    first, again = (Churn(horizon=30).run(ctx) for _ in range(2))
+    assert none in notes(first)
+    assert again.to_dict() == first.to_dict()
+    study = studied(ctx, Question(30, EVERYTHING, stays=False))
+
+    def later(days, **changed):
+        plan = dataclasses.replace(study.plan, now=study.plan.now + days * churn.DAY)
+        people = study.people.assign(**changed)
+        moved = dataclasses.replace(study, plan=plan, people=people)
+        return "\n".join(note.text for note in churn.since_last_run(ctx, moved))
+
+    assert "neither the chance nor a trait has moved" in later(7)
+    told = later(14, tenure=study.people["tenure"] + 400)
+    assert "people have moved in days since the first order (" in told
+    assert "orders (" not in told
+    assert none in notes(Purchase(horizon=14).run(ctx))  # another question has runs of its own
+    assert none not in notes(Churn(horizon=30).run(lapsing))  # without a memory nothing is said
+    state.close()
 
 
 def test_reasons_and_directions_in_words() -> None:
