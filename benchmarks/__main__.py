@@ -1,6 +1,6 @@
 """`make bench`: every command beside the same question as a plain script, and at growing sizes.
 
-    python -m benchmarks [--full] [--only kpis,digest,segment,rules,itemsets,ab,load]
+    python -m benchmarks [--full] [--only kpis,digest,rules,...]
 
 It checks first that both give the same numbers, and writes results.md here. The ratios are what
 counts: seconds are those of one machine on one day. Exits with 1 where the script is faster.
@@ -20,9 +20,11 @@ from pathlib import Path
 
 from benchmarks import (
     bench_ab,
+    bench_churn,
     bench_itemsets,
     bench_kpis,
     bench_load,
+    bench_recommend,
     bench_rules,
     bench_segment,
     digest,
@@ -32,7 +34,7 @@ from benchmarks.side_by_side import Row, slope
 from benchmarks.stores import demo_file, twin_of
 
 RESULTS = Path(__file__).with_name("results.md")
-NAMES = ("kpis", "digest", "ab", "segment", "rules", "itemsets", "load")
+NAMES = ("kpis", "digest", "ab", "segment", "rules", "itemsets", "recommend", "churn", "load")
 PACKAGES = (
     "duckdb",
     "sqlalchemy",
@@ -121,6 +123,8 @@ def growing_of(chosen: Sequence[str], demo: Path, twin: Path, full: bool) -> lis
         "segment": lambda: bench_segment.growing(folder, full=full),
         "rules": lambda: bench_rules.growing(folder, full=full),
         "itemsets": lambda: bench_itemsets.growing(folder, full=full),
+        "recommend": lambda: bench_recommend.growing(folder, full=full),
+        "churn": lambda: bench_churn.growing(folder, full=full),
         "digest": lambda: digest.growing(folder),
         "load": lambda: bench_load.growing(folder, full=full),
     }

@@ -142,6 +142,13 @@ class Recommender:
     embeddings: Embeddings | None = None
     barred: NDArray[np.bool_] | None = None
 
+    @functools.cached_property
+    def rank(self) -> Ints:
+        """Of each item its place by popularity, from 0; equals in the order of their ids."""
+        rank = np.empty(len(self.popular), dtype=np.int64)
+        rank[np.argsort(-self.popular, kind="stable")] = np.arange(len(self.popular))
+        return rank
+
     def scores(self, bought: sp.csr_matrix) -> Singles:
         """Of each item for each row of what was bought."""
         if self.embeddings is not None:
@@ -160,8 +167,7 @@ class Recommender:
         is not recommended.
         """
         found = np.full((bought.shape[0], n), -1, dtype=np.int64)
-        rank = np.empty(len(self.popular), dtype=np.int64)
-        rank[np.argsort(-self.popular, kind="stable")] = np.arange(len(self.popular))
+        rank = self.rank
         for start in range(0, bought.shape[0], ROWS):
             rows = bought[start : start + ROWS]
             scores = self.scores(rows)
