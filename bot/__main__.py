@@ -71,6 +71,10 @@ def arguments() -> argparse.ArgumentParser:
     serving.add_argument(
         "--role", choices=("all", "edge", "analyst"), default="all", help="one process of it alone"
     )
+    checking = actions.add_parser("doctor", help="say what keeps the bot from its work")
+    checking.add_argument(
+        "--live", action="store_true", help="have Slack judge each kind of message, posting none"
+    )
     docs = actions.add_parser("docs", help="write docs/commands.md and docs/configuration.md")
     docs.add_argument("--to", type=Path, default=Path("docs"))
     return parser
@@ -103,6 +107,13 @@ def act(args: argparse.Namespace) -> int:
         from bot.slack.serve import serve
 
         return serve(settings, args.role)
+    if args.action == "doctor":
+        from bot.slack.doctor import doctor
+        from bot.slack.post import web_client
+
+        return doctor(
+            settings, lambda token: web_client(token, settings.slack.api_url), live=args.live
+        )
     bot = Bot.open(settings) if args.action == "load" else terminal.open_bot(settings)
     try:
         if args.action == "ask":

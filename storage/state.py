@@ -205,6 +205,11 @@ class State:
         with self.transaction() as connection:
             return instant(connection.execute(sa.select(NowUs())).scalar_one())
 
+    def version(self) -> str:
+        """The revision of the schema."""
+        with self.transaction() as connection:
+            return _revision(connection) or ""
+
     def record_question(
         self,
         *,
