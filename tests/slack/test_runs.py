@@ -1,5 +1,6 @@
 """A scheduled run from the line to its message: once, in place, with the owner's rights."""
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 import sqlalchemy as sa
 
+from analytics.catalog import Catalog
 from analytics.command import COMMANDS, Command, Context, says
 from analytics.errors import DataUnavailableError, UserError
 from analytics.result import Column, Note, Result, Table
@@ -25,6 +27,9 @@ from storage.outbox import Outbox
 from storage.queue import Queue
 from storage.schedules import Run, RunKey, Schedules, schedule_runs
 from storage.state import jobs, posts
+from tests.commands.test_ab import split_of
+from tests.commands.test_ab_registration import planned
+from tests.conftest import fill
 from tests.slack.conftest import Members
 from tests.slack.test_sending import History, send_all
 
@@ -258,6 +263,26 @@ def test_what_speaks_on_changes_is_quiet_while_nothing_changes(world: World) -> 
     assert [t.split(".")[0] for t in world.texts()] == ["The tide is calm", "The tide is storm"]
     states = [world.kept.run(RunKey(number, now.date() + dt.timedelta(days=d))) for d in range(3)]
     assert [run and run.state for run in states] == ["posted", "unchanged", "posted"]
+
+
+def test_an_experiment_speaks_when_its_verdict_changes_and_at_its_end(
+    bot: Bot, slack_history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bot.store, **split_of([("control", 3000, 300), ("treatment", 3000, 303)]))
+    planning = dataclasses.replace(bot, catalog=Catalog(plans=(planned(),)))
+    world = World(planning, slack_history)
+    number = world.schedule("ab new_page")
+    states = []
+    for day in ("10-05", "10-06", "10-12", "10-13", "10-29", "10-30"):
+        now = dt.datetime.fromisoformat(f"2026-{day}T10:00+00:00")
+        monkeypatch.setattr(Bot, "now", lambda _, now=now: now)
+        world.kept.change(number, next_at=world.bot.state.now(), next_day=now.date())
+        world.turn()
+        run = world.kept.run(RunKey(number, now.date()))
+        states.append(run and run.state)
+    assert states == ["posted", "unchanged"] * 3
+    verdicts = [t.split(".")[0].partition(": ")[2] for t in world.texts()]
+    assert verdicts == ["too early to say", "keep running", "the plan is used up"]
 
 
 # Rights and places.
