@@ -282,7 +282,7 @@ def test_an_experiment_speaks_when_its_verdict_changes_and_at_its_end(
         states.append(run and run.state)
     assert states == ["posted", "unchanged"] * 3
     verdicts = [t.split(".")[0].partition(": ")[2] for t in world.texts()]
-    assert verdicts == ["too early to say", "undecided", "the plan is used up"]
+    assert verdicts == ["too early to say", "undecided", "undecided, and the plan is used up"]
 
 
 # Rights and places.
