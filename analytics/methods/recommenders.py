@@ -175,17 +175,17 @@ class Recommender:
             if self.barred is not None:
                 scores[:, self.barred] = -np.inf
             for i, row in enumerate(scores):
-                likely = np.flatnonzero(row >= nth_largest(row, n))
-                likely = likely[np.isfinite(row[likely]) & (row[likely] > 0)]
+                likely = np.flatnonzero(row > 0)
+                likely = likely[row[likely] >= nth_largest(row[likely], n)]
                 order = likely[np.lexsort((rank[likely], -row[likely]))][:n]
                 found[start + i, : len(order)] = order
         return found
 
 
 def nth_largest(row: Singles, n: int) -> float:
-    """The `n`th largest value of a row, its least where it is shorter."""
+    """The `n`th largest value of a row, its least where it is shorter, 0 where it is empty."""
     if len(row) <= n:
-        return float(row.min())
+        return float(row.min()) if len(row) else 0.0
     return float(np.partition(row, len(row) - n)[len(row) - n])
 
 
