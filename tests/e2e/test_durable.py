@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ import yaml
 from analytics.command import COMMANDS, Command, Context
 from analytics.result import Figure, Result
 from bot.slack import sending
+from bot.slack.processes import end_with
 from storage.schema import order_lines
 from storage.sql import icount
 from tests.e2e.driver import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Driver, Workspace
@@ -153,8 +155,14 @@ def process(settings_file: Path, port: int, log: Path) -> Iterator[subprocess.Po
     }
     command = [sys.executable, "-m", "bot", "--config", str(settings_file), "serve"]
     with log.open("ab") as out:
-        started = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+        started = subprocess.Popen(  # ends with us, however we end
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=partial(end_with, os.getpid()),
         )
         try:
             wait_for_port(port, 60)
