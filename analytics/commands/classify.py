@@ -67,7 +67,6 @@ class Classify(Command):
         "classify bought category bags by tree",
         "classify country",
     )
-    group: ClassVar = "People"
     aliases: ClassVar = ("classification", "explain-group")
 
     target: str | None = says(
