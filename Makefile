@@ -24,6 +24,7 @@ $(VENV)/.ready: requirements.lock
 	else \
 		$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
 	fi
+	$(PY) -m analytics.methods.compiled
 	@touch $@
 
 demo: setup ## install the demo shop and answer its first questions

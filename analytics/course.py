@@ -824,11 +824,6 @@ class Reader:
         return days_of(rows, source, days, lengths)
 
 
-def hours_on(day: dt.date) -> range:
-    """The hour numbers of a local day."""
-    return range(day_number(day) * HOURS, (day_number(day) + 1) * HOURS)
-
-
 def recent_findings(recent: Sequence[Day], back: int) -> list[Finding]:
     """A recent day's faults by the seven days before it, its kinds by the day a week ago."""
     place = len(recent) - 1 - back

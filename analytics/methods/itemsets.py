@@ -146,20 +146,6 @@ class Baskets:
         """Baskets that hold each item, by code."""
         return np.bincount(self.items, minlength=len(self.names))
 
-    def only_items(self, kept: Collection[Hashable]) -> Self:
-        """The same baskets with only these items in them; baskets left empty still count."""
-        wanted = set(kept)
-        codes = np.flatnonzero([name in wanted for name in self.names])
-        new_code = np.full(len(self.names), -1)
-        new_code[codes] = np.arange(len(codes))
-        items = new_code[self.items]
-        return type(self)(
-            starts=_starts(self.rows[items >= 0], len(self.starts) - 1),
-            items=items[items >= 0],
-            names=tuple(self.names[code] for code in codes),
-            n_baskets=self.n_baskets,
-        )
-
     def sample(self, n_baskets: int, *, seed: int) -> Self:
         """That many of the baskets, drawn without replacement; all where there are no more."""
         if n_baskets >= self.n_baskets:

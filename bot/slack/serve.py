@@ -510,6 +510,7 @@ def housekeeping(bot: Bot) -> tuple[int, int]:
     """Forget old requests, answers, texts of questions, and the oldest audit; requests, texts."""
     try:
         purge_jobs(bot.state, older_than_seconds=SEEN_FOR_S)
+        processes.purge_replies(bot.state, older_than_seconds=SEEN_FOR_S)
         Outbox(bot.state).purge(older_than_seconds=SEEN_FOR_S)
         Schedules(bot.state).purge(older_than_seconds=RUNS_FOR_S)
         seen = bot.state.purge_seen(older_than_seconds=SEEN_FOR_S)

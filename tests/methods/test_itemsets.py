@@ -110,14 +110,6 @@ def test_fewer_baskets_than_rows_are_refused():
         Baskets.from_lines(lines_of(MARKET), n_baskets=4)
 
 
-def test_only_some_items_leaves_the_number_of_baskets():
-    beer = baskets_of(MARKET).only_items({"beer", "cola", "tea"})
-    assert beer.names == ("beer", "cola")
-    assert beer.starts.tolist() == [0, 0, 1, 3, 4, 5]
-    assert beer.items.tolist() == [0, 0, 1, 0, 1]
-    assert beer.n_baskets == 5
-
-
 def test_a_sample_has_its_size_and_whole_baskets():
     baskets = Baskets.from_lines(lines_of(MARKET), n_baskets=8)
     sample = baskets.sample(6, seed=1)

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import sqlalchemy as sa
 
 from bot.config import Settings, SlackSettings
 from bot.setup import Bot
@@ -16,6 +17,7 @@ from bot.slack.serve import (
     housekeeping,
     ticker,
 )
+from storage import processes
 from tests.slack.conftest import FakeSlack
 
 
@@ -66,6 +68,16 @@ def test_housekeeping_lets_go_of_the_audit_after_two_years(
     )
     housekeeping(bot)
     assert kept == [730]
+
+
+def test_housekeeping_lets_go_of_answers_that_no_terminal_fetched(bot: Bot) -> None:
+    """They may be about single persons."""
+    with bot.state.transaction() as connection:
+        processes.put_reply_in(connection, 1, "new")
+        connection.execute(sa.insert(processes.replies).values(job=2, body="old", made_at=1))
+    housekeeping(bot)
+    with bot.state.transaction() as connection:
+        assert connection.execute(sa.select(processes.replies.c.body)).scalars().all() == ["new"]
 
 
 def test_housekeeping_forgets(bot: Bot) -> None:
