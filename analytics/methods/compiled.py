@@ -316,6 +316,65 @@ def nearest(
     return found, best
 
 
+@compiled
+def best_items(
+    starts: Ints,
+    items: Codes,
+    values: Singles,
+    link_starts: Ints,
+    link_items: Codes,
+    links: Singles,
+    rank: Ints,
+    barred: NDArray[np.bool_],
+    n: int,
+) -> Ints:
+    """Per row of what was bought, the `n` items that its links score highest; -1 where fewer are.
+
+    Left out are what the row holds, what is barred, and scores of 0 or below. Of equal scores the
+    lower rank stands first.
+    """
+    found = np.full((len(starts) - 1, n), -1, np.int64)
+    best = np.zeros(n, np.float32)
+    score = np.zeros(len(rank), np.float32)
+    touched = np.empty(1_024, np.int64)
+    for row in range(len(starts) - 1):
+        seen = 0
+        for at in range(starts[row], starts[row + 1]):
+            for cell in range(link_starts[items[at]], link_starts[items[at] + 1]):
+                other = link_items[cell]
+                if score[other] == 0.0:
+                    if seen == len(touched):
+                        touched = np.concatenate((touched, np.empty(seen, np.int64)))
+                    touched[seen] = other
+                    seen += 1
+                score[other] += values[at] * links[cell]
+        for at in range(starts[row], starts[row + 1]):
+            score[items[at]] = 0.0
+        kept = 0
+        for place in range(seen):
+            other = touched[place]
+            own = score[other]
+            score[other] = 0.0
+            if own <= 0.0 or barred[other]:
+                continue
+            if kept == n and (
+                own < best[n - 1] or (own == best[n - 1] and rank[other] > rank[found[row, n - 1]])
+            ):
+                continue
+            slot = min(kept, n - 1)
+            while slot > 0 and (
+                best[slot - 1] < own
+                or (best[slot - 1] == own and rank[found[row, slot - 1]] > rank[other])
+            ):
+                best[slot] = best[slot - 1]
+                found[row, slot] = found[row, slot - 1]
+                slot -= 1
+            best[slot] = own
+            found[row, slot] = other
+            kept = min(kept + 1, n)
+    return found
+
+
 # --- embeddings ----------------------------------------------------------------------------------
 
 
@@ -376,6 +435,7 @@ def main() -> None:
     ones = np.ones(6, np.float32)
     by_item = np.array([0, 2, 4, 6]), np.array([0, 1, 0, 1, 0, 1], np.int32)
     nearest(*by_item, ones, starts, codes, ones, np.ones(3), 0.0, 2)
+    best_items(starts, codes, ones, *by_item, ones, np.arange(3), every, 2)
     half_step(starts, codes, np.ones((2, 2)), np.ones((3, 2)), np.eye(2), 1.0)
 
 

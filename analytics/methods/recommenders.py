@@ -28,7 +28,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from analytics.methods.compiled import Codes, Ints, Singles, nearest
+from analytics.methods.compiled import Codes, Ints, Singles, best_items, nearest
 from analytics.methods.contents import words_of
 from analytics.methods.embeddings import Embeddings, trained
 
@@ -149,15 +149,22 @@ class Recommender:
         rank[np.argsort(-self.popular, kind="stable")] = np.arange(len(self.popular))
         return rank
 
+    @functools.cached_property
+    def hidden(self) -> NDArray[np.bool_]:
+        """Of each item whether it is never shown."""
+        return np.zeros(len(self.popular), bool) if self.barred is None else self.barred
+
+    @functools.cached_property
+    def links(self) -> tuple[Ints, Codes, Singles]:
+        """The cells of sparse weights."""
+        return cells(self.weights)
+
     def scores(self, bought: sp.csr_matrix) -> Singles:
         """Of each item for each row of what was bought."""
         if self.embeddings is not None:
             return self.embeddings.scores(bought)
         if self.weights is None:
             return np.tile(self.popular, (bought.shape[0], 1))
-        if sp.issparse(self.weights):
-            found: Singles = (bought @ self.weights).toarray()
-            return found
         return np.asarray(bought.toarray() @ self.weights, dtype=np.float32)
 
     def best(self, bought: sp.csr_matrix, n: int = SHOWN) -> Ints:
@@ -166,18 +173,18 @@ class Recommender:
         Equal scores stand in order of popularity, then of the items' ids. An item without any score
         is not recommended.
         """
+        if sp.issparse(self.weights):
+            return best_items(*cells(bought), *self.links, self.rank, self.hidden, n)
         found = np.full((bought.shape[0], n), -1, dtype=np.int64)
-        rank = self.rank
         for start in range(0, bought.shape[0], ROWS):
             rows = bought[start : start + ROWS]
             scores = self.scores(rows)
             scores[rows.nonzero()] = -np.inf
-            if self.barred is not None:
-                scores[:, self.barred] = -np.inf
+            scores[:, self.hidden] = -np.inf
             for i, row in enumerate(scores):
                 likely = np.flatnonzero(row > 0)
                 likely = likely[row[likely] >= nth_largest(row[likely], n)]
-                order = likely[np.lexsort((rank[likely], -row[likely]))][:n]
+                order = likely[np.lexsort((self.rank[likely], -row[likely]))][:n]
                 found[start + i, : len(order)] = order
         return found
 
@@ -242,9 +249,9 @@ def cells(table: sp.csr_matrix) -> tuple[Ints, Codes, Singles]:
     """Where each row begins, the columns, and the values."""
     table.sort_indices()
     return (
-        table.indptr.astype(np.int64),
-        table.indices.astype(np.int32),
-        table.data.astype(np.float32),
+        table.indptr.astype(np.int64, copy=False),
+        table.indices.astype(np.int32, copy=False),
+        table.data.astype(np.float32, copy=False),
     )
 
 
