@@ -351,7 +351,8 @@ def test_a_newer_schema_is_refused_and_left_alone(state_url: str) -> None:
 
 def test_other_tables_of_the_database_are_left_alone(state_url: str) -> None:
     """Even the mark of somebody else's migrations."""
-    (Path(state_url.removeprefix("sqlite:///")).parent).mkdir(parents=True, exist_ok=True)
+    if state_url.startswith("sqlite:///"):
+        Path(state_url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
     engine = sa.create_engine(state_url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num text)"))
