@@ -37,11 +37,18 @@ Span = Literal["days", "week", "month", "quarter", "year"]
 
 ALL_TIME_START = dt.date(1970, 1, 1)
 DAY = dt.timedelta(days=1)
+MORNING = dt.time(9)
 UNITS = {u: u.rstrip("s") for u in ("day", "week", "month", "quarter", "year")}
 UNITS |= {f"{u}s": u for u in list(UNITS)}
 LETTERS = {"d": "day", "w": "week", "m": "month", "mo": "month", "y": "year"}
 MONTHS = {name.lower(): i for i, name in enumerate(calendar.month_name) if name}
 MONTHS |= {name.lower(): i for i, name in enumerate(calendar.month_abbr) if name} | {"sept": 9}
+
+
+def morning_after(through: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
+    """Nine in the morning on the local day after an instant (naive UTC); aware UTC."""
+    day = through.replace(tzinfo=dt.UTC).astimezone(zone).date() + DAY
+    return dt.datetime.combine(day, MORNING, zone).astimezone(dt.UTC)
 
 
 @dataclass(frozen=True)

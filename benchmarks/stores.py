@@ -11,9 +11,10 @@ import duckdb
 import pyarrow as pa
 
 from analytics.command import Context
+from analytics.period import morning_after
 from analytics.result import Result, Table
 from bot.dispatch import answer
-from storage.demo.install import demo_clock, install_demo
+from storage.demo.install import install_demo
 from storage.demo.real import CURRENCY, ZONE
 from storage.store import Store
 
@@ -32,7 +33,9 @@ IDS = {
 def asking(file: Path, question: str) -> Iterator[Callable[[], Result]]:
     """Our side: the question through the bot's own path, from text to Result."""
     store = Store.open(f"duckdb:///{file}")
-    ctx = Context(store=store, now=demo_clock(store), zone=ZoneInfo(ZONE), currency=CURRENCY)
+    through, zone = store.data_through(), ZoneInfo(ZONE)
+    assert through
+    ctx = Context(store=store, now=morning_after(through, zone), zone=zone, currency=CURRENCY)
     try:
         yield lambda: answer(question, ctx).result
     finally:

@@ -13,14 +13,16 @@ from rich.table import Table as Grid
 
 from analytics.command import COMMANDS, Context
 from analytics.errors import DataUnavailableError, UserError
+from analytics.period import morning_after
 from analytics.result import Result
 from analytics.words import counted
 from bot.config import Settings
 from bot.dispatch import answer
 from bot.loading import progress_bar
 from storage.copying import copy_store
-from storage.demo.install import demo_clock, install_demo
+from storage.demo.install import install_demo
 from storage.engines import StoreError
+from storage.load.load import utc_now
 from storage.schema import ENTITIES
 from storage.store import Store
 
@@ -159,7 +161,7 @@ def verify(url: str, settings: Settings, *, fill: bool) -> int:
             ours = opened(f"duckdb:///{Path(folder) / 'aside.duckdb'}")
             try:
                 _same_rows(ours, theirs, console, fill=fill)
-                now = demo_clock(ours)
+                now = morning_after(ours.data_through() or utc_now(), settings.zone)
                 context = Context(ours, now, settings.zone, settings.currency, settings.catalog())
                 other = dataclasses.replace(context, store=theirs)
                 return _report(theirs.engine.version, compared(context, other), console)

@@ -4,10 +4,12 @@ import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from analytics.catalog import Catalog
 from analytics.command import Asker, Context
 from analytics.errors import DataUnavailableError
+from analytics.period import morning_after
 from bot.access import Access, Directory, everyone
 from bot.config import Settings, overlay_fault
 from bot.dispatch import Answer, Asked, answer
@@ -16,8 +18,6 @@ from storage.engines import StoreError
 from storage.overlay import OverlayError
 from storage.state import State, StateError
 from storage.store import Store
-
-MORNING = dt.time(9)
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,7 @@ class Bot:
         through = self.data_through() if self.settings.clock == "after data" else None
         if through is None:
             return dt.datetime.now(dt.UTC)
-        last_day = through.replace(tzinfo=dt.UTC).astimezone(self.settings.zone).date()
-        morning = dt.datetime.combine(last_day + dt.timedelta(days=1), MORNING, self.settings.zone)
-        return morning.astimezone(dt.UTC)
+        return morning_after(through, self.settings.zone)
 
     def data_through(self) -> dt.datetime | None:
         """The latest instant in the data, naive UTC; without a store, as its analyst said."""
@@ -101,29 +99,39 @@ class Bot:
         channel: str = "",
         tell: Callable[[str], None] = lambda _: None,
         begun: Callable[[Store], None] = lambda _: None,
+        keep: Callable[[Asked], None] | None = None,
     ) -> Answer:
         """Answer, and keep the question in the audit. Raises UserError only.
 
-        `tell` hears of progress; `begun` gets the store whose `cancel()` stops the question.
+        `tell` hears of progress; `begun` gets the store whose `cancel()` stops the question. Where
+        `keep` is given it gets the audit's row, to be written with what comes of the answer.
         """
+        audit = keep or self.audit
 
-        def keep(asked: Asked) -> None:
-            self.state.record_question(
-                asker=asked.asker,
-                surface=surface,
-                channel=channel,
-                text=asked.text,
-                canonical=asked.canonical,
-                outcome=asked.outcome,
-                seconds=asked.seconds,
-                reference=asked.reference,
-            )
+        def placed(asked: Asked) -> None:
+            audit(dataclasses.replace(asked, surface=surface, channel=channel))
 
         try:
             ctx = dataclasses.replace(self.context(asker), tell=tell)
         except StoreError as error:
+            name = (asker or Asker()).name
+            placed(Asked(text, None, name, DataUnavailableError.code, 0.0))
             raise DataUnavailableError(error.message, hint=error.hint) from error
-        return answer(text, ctx, keep, begun)
+        return answer(text, ctx, placed, begun)
+
+    def audit(self, asked: Asked, connection: Any = None) -> None:
+        """Keep a question in the audit, at once or in the transaction of a `connection`."""
+        self.state.record_question(
+            asker=asked.asker,
+            surface=asked.surface,
+            channel=asked.channel,
+            text=asked.text,
+            canonical=asked.canonical,
+            outcome=asked.outcome,
+            seconds=asked.seconds,
+            reference=asked.reference,
+            connection=connection,
+        )
 
 
 def open_store(settings: Settings) -> Store:

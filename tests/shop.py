@@ -8,9 +8,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from analytics.command import Context
+from analytics.period import morning_after
 from bot.config import Settings
 from bot.demo import PLANS
-from storage.demo.install import demo_clock, install_demo
+from storage.demo.install import install_demo
 from storage.demo.real import CURRENCY, ZONE
 from storage.store import Store
 
@@ -46,10 +47,12 @@ def shop_file(folder: Path, cache: Path) -> Path:
 
 def shop_context(store: Store) -> Context:
     """The demo's own clock, zone, currency and plans of experiments."""
+    through, zone = store.data_through(), ZoneInfo(ZONE)
+    assert through
     return Context(
         store=store,
-        now=demo_clock(store),
-        zone=ZoneInfo(ZONE),
+        now=morning_after(through, zone),
+        zone=zone,
         currency=CURRENCY,
         catalog=Settings(experiments=PLANS).catalog(),
     )

@@ -8,17 +8,15 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import sqlalchemy as sa
 import yaml
 
 from storage.demo.items import items
-from storage.demo.real import FILE, SOURCE, ZONE, lines
+from storage.demo.real import FILE, SOURCE, lines
 from storage.demo.simulate import simulate
 from storage.demo.sources import SOURCES, DemoSource
-from storage.engines import StoreError
 from storage.load.load import LoadReport, load_files, load_tables, utc_now
 from storage.load.mapping import Mapping, Recipe, parse_mapping
 from storage.load.merge import alone, arrow_schema
@@ -27,7 +25,6 @@ from storage.store import Store
 
 FOLDER = Path(__file__).parent
 RECIPE = FOLDER / "recipe.yaml"
-MORNING = dt.time(9)
 
 Progress = Callable[[int, int | None, str], None]
 
@@ -97,19 +94,6 @@ def install_demo(
     _record(store, mark, at, sum(rows.num_rows for rows in made.values()))
     counted = {(s.name, s.entity): s.rows for s in store.sources()}
     return DemoReport(real, {key: counted[key] for key in about})
-
-
-def demo_clock(store: Store) -> dt.datetime:
-    """Where the demo's clock stands: nine in the morning, shop time, on the day after its last row.
-
-    Aware UTC. Raises StoreError in an empty store.
-    """
-    last = store.data_through()
-    if last is None:
-        raise StoreError("The demo is not in this store.", hint="Run `make demo`.")
-    zone = ZoneInfo(ZONE)
-    day = last.replace(tzinfo=dt.UTC).astimezone(zone).date() + dt.timedelta(days=1)
-    return dt.datetime.combine(day, MORNING, zone).astimezone(dt.UTC)
 
 
 def demo_mark() -> str:
