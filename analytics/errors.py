@@ -73,9 +73,15 @@ class DataUnavailableError(UserError):
 
 
 class CancelledError(UserError):
-    """The asker, or the time limit, stopped the question."""
+    """The asker stopped the question."""
 
     code = "cancelled"
+
+
+class TooLateError(CancelledError):
+    """A time limit stopped the question."""
+
+    code = "too_late"
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...], n: int = 3) -> list[str]:

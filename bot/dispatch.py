@@ -16,6 +16,7 @@ from analytics.errors import (
     CancelledError,
     DataUnavailableError,
     TooLargeError,
+    TooLateError,
     UserError,
 )
 from analytics.period import Period
@@ -24,7 +25,7 @@ from analytics.saved import knowing_segments
 from analytics.scope import Filters
 from bot.access import admit, allow, allow_result
 from bot.parse import Request, parse
-from storage.engines import OutOfMemoryError, QueryCancelledError, StoreError
+from storage.engines import OutOfMemoryError, QueryCancelledError, StoppedError, StoreError
 from storage.store import Read, Store
 
 load_commands(analytics.commands)
@@ -58,14 +59,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """One question for the audit: what was said, what was understood, and how it ended."""
+    """One question for the audit: what was said, what was understood, and how it ended.
+
+    `canonical` is None where nobody read it; `seconds` are those for which it was worked on.
+    """
 
     text: str
-    canonical: str
+    canonical: str | None
     asker: str
     outcome: str
     seconds: float
     reference: str = ""
+    surface: str = ""
+    channel: str = ""
 
 
 def ignore(_: Asked) -> None:
@@ -126,6 +132,8 @@ def run(
         receipt = receipt_of(command, ctx, question, time.monotonic() - started)
         follow_ups = tuple(parse(f, ctx.today, ctx.catalog).text for f in result.follow_ups)
         return dataclasses.replace(result, receipt=receipt, follow_ups=follow_ups)
+    except StoppedError as error:
+        raise TooLateError(error.message, hint=error.hint) from error
     except QueryCancelledError as error:
         raise CancelledError(error.message, hint=error.hint) from error
     except MemoryError as error:

@@ -21,14 +21,14 @@ from analytics.command import COMMANDS
 from analytics.errors import CancelledError, DataUnavailableError, UserError
 from analytics.result import Chart, Result
 from bot.config import Settings
-from bot.dispatch import Answer
+from bot.dispatch import Answer, Asked
 from bot.parse import FORMS, choices, command_of, field_words
 from bot.render.chart import notes_of, png
 from bot.render.sheet import file_name, sheets
 from bot.render.text import renderable
 from bot.setup import Bot
 from storage import processes
-from storage.queue import Place, Queue
+from storage.queue import Dropped, Place, Queue
 from storage.store import Store
 
 EXIT_REFUSED = 2
@@ -108,10 +108,11 @@ def shown(
     *,
     tell: Callable[[str], None] = lambda _: None,
     begun: Callable[[Store], None] = lambda _: None,
+    keep: Callable[[Asked], None] | None = None,
 ) -> Shown:
-    """The answer, or why there is none."""
+    """The answer, or why there is none; `keep` gets the audit's row."""
     try:
-        answer = bot.answer(text, surface="terminal", tell=tell, begun=begun)
+        answer = bot.answer(text, surface=TERMINAL, tell=tell, begun=begun, keep=keep)
     except UserError as error:
         return refused(error, wanted)
     drawn = tuple(drawings(answer.result)) if wanted.pictures else ()
@@ -175,19 +176,28 @@ def asked_elsewhere(bot: Bot, text: str, wanted: Wanted) -> Shown:
     place = queue.put(f"terminal:{secrets.token_hex(8)}", TERMINAL, json.dumps(asked))
     if not isinstance(place, Place):
         raise DataUnavailableError("The running bot is busy.", hint="Ask again in a minute.")
+
+    def drop(outcome: str) -> None:
+        def record(connection: Any, dropped: Dropped) -> None:
+            seconds = dropped.seconds
+            asked = Asked(text, None, TERMINAL, outcome, seconds, surface=TERMINAL)
+            bot.audit(asked, connection)
+
+        queue.cancel(place.job, TERMINAL, record)
+
     try:
         while True:
             reply = processes.take_reply(bot.state, place.job)
             if reply is not None:
                 return Shown.from_json(reply)
             if not processes.living(bot.state, "analyst"):
-                queue.cancel(place.job, TERMINAL)
+                drop("lost_process")
                 raise DataUnavailableError(
                     "The running bot went away.", hint="Ask again: I then read the data myself."
                 )
             time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
-        queue.cancel(place.job, TERMINAL)
+        drop(CancelledError.code)
         raise CancelledError("The question was cancelled.") from None
     except LookupError:
         raise CancelledError("The question was cancelled.") from None

@@ -6,11 +6,12 @@ claim brings afterwards is refused. So a job may be worked on twice, but is fini
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from storage.state import NowUs, State, jobs, microseconds
+from storage.state import MICROSECONDS_PER_SECOND, NowUs, State, jobs, microseconds
 
 WAITING, RUNNING, DONE, CANCELLED = "waiting", "running", "done", "cancelled"
 
@@ -44,6 +45,16 @@ class Claim:
     fence: int
     person: str
     work: str
+    #: Seconds from its acceptance until it was first claimed.
+    waited: float = 0.0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A job that was cancelled, and for how many seconds it had been worked on."""
+
+    work: str
+    seconds: float
 
 
 @dataclass
@@ -124,6 +135,7 @@ class Queue:
             .limit(1)
             .with_for_update(skip_locked=True)
         )
+        waited = (jobs.c.begun_at - jobs.c.accepted_at).label("waited")
         take = (
             sa.update(jobs)
             .where(jobs.c.id == oldest.scalar_subquery(), free)
@@ -131,12 +143,15 @@ class Queue:
                 status=RUNNING,
                 lease_until=NowUs() + microseconds(lease_seconds),
                 fence=jobs.c.fence + 1,
+                begun_at=sa.case((jobs.c.begun_at == 0, NowUs()), else_=jobs.c.begun_at),
             )
-            .returning(jobs.c.id, jobs.c.fence, jobs.c.person, jobs.c.work)
+            .returning(jobs.c.id, jobs.c.fence, jobs.c.person, jobs.c.work, waited)
         )
         with self.state.transaction() as connection:
             row = connection.execute(take).one_or_none()
-        return None if row is None else Claim(row.id, row.fence, row.person, row.work)
+        if row is None:
+            return None
+        return Claim(row.id, row.fence, row.person, row.work, seconds_of(row.waited))
 
     def renew(self, claims: list[Claim], lease_seconds: float) -> list[Claim]:
         """Keep these claims for longer; those that are still ours."""
@@ -180,15 +195,34 @@ class Queue:
             done = connection.execute(sa.update(jobs).where(is_ours(claim)).values(back))
             return done.rowcount == 1
 
-    def cancel(self, job: int, person: str) -> bool:
-        """Drop an unfinished job of this person; whether there was one."""
+    def cancel(
+        self,
+        job: int,
+        person: str,
+        record: Callable[[sa.Connection, Dropped], object] = lambda *_: None,
+    ) -> bool:
+        """Drop an unfinished job of this person; whether there was one.
+
+        `record(connection, dropped)` writes in the same transaction.
+        """
+        worked = sa.case((jobs.c.begun_at == 0, 0), else_=NowUs() - jobs.c.begun_at)
         drop = (
             sa.update(jobs)
             .where(jobs.c.id == job, jobs.c.person == person, UNFINISHED)
             .values(status=CANCELLED, lease_until=0, fence=jobs.c.fence + 1)
+            .returning(jobs.c.work, worked.label("worked"))
         )
         with self.state.transaction() as connection:
-            return connection.execute(drop).rowcount == 1
+            row = connection.execute(drop).one_or_none()
+            if row is not None:
+                record(connection, Dropped(row.work, seconds_of(row.worked)))
+        return row is not None
+
+    def worked(self, job: int) -> float:
+        """For how many seconds a job has been worked on since it was first claimed."""
+        chosen = sa.select(NowUs() - jobs.c.begun_at).where(jobs.c.id == job, jobs.c.begun_at > 0)
+        with self.state.transaction() as connection:
+            return seconds_of(connection.execute(chosen).scalar_one_or_none() or 0)
 
     def unfinished(self) -> int:
         """People's jobs that wait or run."""
@@ -209,6 +243,11 @@ def add_job_in(connection: sa.Connection, person: str, work: str) -> int:
     }
     inserted = connection.execute(sa.insert(jobs).values(row).returning(jobs.c.id))
     return int(inserted.scalar_one())
+
+
+def seconds_of(us: int) -> float:
+    """Microseconds as seconds; a clock that was set back makes none of them negative."""
+    return max(0, us) / MICROSECONDS_PER_SECOND
 
 
 def purge_jobs(state: State, *, older_than_seconds: float) -> int:

@@ -56,7 +56,12 @@ questions = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("text", sa.Text, doc="as it was asked; null: forgotten by now"),
     sa.Column("canonical", sa.Text, doc="as it was understood; null: not, or forgotten"),
-    sa.Column("outcome", sa.Text, nullable=False, doc="answered, refused, failed, ..."),
+    sa.Column(
+        "outcome",
+        sa.Text,
+        nullable=False,
+        doc="answered, cancelled, killed_for_memory, killed_for_time, lost_process, or why refused",
+    ),
     sa.Column("code", sa.Text, nullable=False, doc="the error's word for programs"),
     sa.Column("seconds", sa.Double, nullable=False),
     sa.Column("reference", sa.Text, nullable=False, doc="of the log line, as the asker saw it"),
@@ -80,6 +85,8 @@ jobs = sa.Table(
     sa.Column("accepted_at", sa.BigInteger, nullable=False),
     sa.Column("lease_until", sa.BigInteger, nullable=False, comment="0: nobody's"),
     sa.Column("fence", sa.Integer, nullable=False, comment="counts claims; an old one is void"),
+    sa.Column("begun_at", sa.BigInteger, nullable=False, server_default="0", comment="0: not yet"),
+    sa.Column("progress", sa.Text, nullable=False, server_default="", comment="in words"),
     sa.Index("ix_jobs_status", "status", "id"),
 )
 
@@ -222,8 +229,12 @@ class State:
         seconds: float,
         reference: str = "",
         code: str = "",
+        connection: sa.Connection | None = None,
     ) -> int:
-        """Keep a question in the audit; its id. What looks like a secret is taken out."""
+        """Keep a question in the audit; its id. What looks like a secret is taken out.
+
+        In a transaction of its own, or in that of the `connection`.
+        """
         row = {
             "asked_at": NowUs(),
             "asker": storable(asker),
@@ -236,10 +247,8 @@ class State:
             "seconds": seconds,
             "reference": reference,
         }
-        with self.transaction() as connection:
-            inserted = connection.execute(
-                sa.insert(questions).values(row).returning(questions.c.id)
-            )
+        with contextlib.nullcontext(connection) if connection else self.transaction() as kept:
+            inserted = kept.execute(sa.insert(questions).values(row).returning(questions.c.id))
             return int(inserted.scalar_one())
 
     def recent_questions(self, limit: int = 50, *, asker: str | None = None) -> list[Question]:

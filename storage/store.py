@@ -17,6 +17,7 @@ from storage.engines import (
     Engine,
     QueryCancelledError,
     Running,
+    StoppedError,
     arrow_type,
     open_engine,
 )
@@ -287,7 +288,7 @@ class _TimeLimit:
             return
         WATCH.drop(self._number)
         if time.monotonic() >= self._deadline and isinstance(error, QueryCancelledError):
-            raise QueryCancelledError(
+            raise StoppedError(
                 "The question took longer than the time limit.",
                 hint="Ask for a shorter period, or raise limits.seconds in config.yaml.",
             ) from error

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from analytics.errors import UserError
+from bot.dispatch import Asked
 from bot.setup import Bot
 from bot.slack.agent import asked_before, begun
-from bot.slack.answering import Delivery, Finished, Job, delivery_of, told
+from bot.slack.answering import Delivery, Finished, Job, Way, delivery_of, told
 from bot.slack.blocks import Message, error_message, plain_message
+from bot.slack.keeper import Killed
 from bot.slack.post import Poster
 from bot.slack.runs import MOST_BEGUN, Endings, Runner
 from bot.slack.threads import continued
@@ -31,6 +33,16 @@ log = logging.getLogger("daybreak.slack")
 
 #: The simpler forms of so many answers are kept.
 MOST_KEPT = 100
+
+#: What nobody asked, and the audit does not tell of.
+UNAUDITED: tuple[Way, ...] = ("chore", "redraw")
+#: As the audit calls a question that ended its process too often.
+LOST = "lost_process"
+#: Why a schedule has no answer, by how its question ended.
+KILLED: dict[Killed, str] = {
+    "killed_for_time": "it took too long",
+    "killed_for_memory": "it needed too much memory",
+}
 
 GAVE_UP = plain_message("This question stopped me three times, so I gave it up. Ask for less.")
 NO_ANSWER = plain_message("I have the answer, but could not draw it. Whoever runs me finds why.")
@@ -66,42 +78,51 @@ class Analyst:
     def work(self, claim: Claim, work: Work | None = None) -> None:
         """Answer one question, and put the answer in the outbox."""
         job = Job.from_json(claim.work)
-        finished = self._finished(claim, job, work or Work())
+        rows: list[Asked] = []
+        finished = self._finished(claim, job, work or Work(), rows.append)
         with self.bot.state.transaction() as connection:
             if not self.queue.finish_in(connection, claim):
                 log.info("answer_dropped", extra={"job": claim.job})
                 return
             finished.record(connection)
+            for asked in rows:
+                self.bot.audit(asked, connection)
             for delivery, rungs in finished.outgoing:
                 key = delivery.key or secrets.token_hex(8)
                 self._keep(key, rungs)
                 self.outbox.add_in(connection, key=key, lane=delivery.lane, body=delivery.to_json())
         self.answered()
 
-    def _finished(self, claim: Claim, job: Job, work: Work) -> Finished:
-        """What the job comes to."""
+    def _finished(
+        self, claim: Claim, job: Job, work: Work, keep: Callable[[Asked], None]
+    ) -> Finished:
+        """What the job comes to; `keep` gets the rows of the audit, written once it is finished."""
         runner = Runner(self.bot, self.poster)
+        if claim.fence > MOST_BEGUN and job.way not in UNAUDITED:
+            log.error("question_given_up", extra={"job": claim.job, "question": job.text})
+            keep(job.asked(LOST, self.queue.worked(claim.job)))
         match job.way:
             case "redraw":
                 return self._redrawn(job.text)
             case "terminal":
-                return self._for_terminal(claim, job, work)
+                return self._for_terminal(claim, job, work, keep)
             case "chore":
                 return runner.chore(job, begun=claim.fence)
             case "schedule" if claim.fence > MOST_BEGUN:
                 return runner.given_up(job, "it ended my process three times")
             case "schedule":
-                return runner.run(job, tell=work.tell, begun=work.begun)
+                return runner.run(job, tell=work.tell, begun=work.begun, keep=keep)
             case _:
-                return Finished((self._answer(claim, job, work),))
+                return Finished((self._answer(claim, job, work, keep),))
 
-    def _for_terminal(self, claim: Claim, job: Job, work: Work) -> Finished:
+    def _for_terminal(
+        self, claim: Claim, job: Job, work: Work, keep: Callable[[Asked], None]
+    ) -> Finished:
         """What the terminal shows, which waits for it."""
         if claim.fence > MOST_BEGUN:
-            log.error("question_given_up", extra={"job": claim.job})
             return replied(claim, job, GAVE_UP)
         wanted = Wanted(**json.loads(job.wanted))
-        answer = shown(self.bot, job.text, wanted, tell=work.tell, begun=work.begun)
+        answer = shown(self.bot, job.text, wanted, tell=work.tell, begun=work.begun, keep=keep)
 
         def record(connection: Any) -> None:
             put_reply_in(connection, claim.job, answer.to_json())
@@ -132,13 +153,14 @@ class Analyst:
 
         return Finished(record=record)
 
-    def _answer(self, claim: Claim, job: Job, work: Work) -> tuple[Delivery, Iterator[Message]]:
+    def _answer(
+        self, claim: Claim, job: Job, work: Work, keep: Callable[[Asked], None]
+    ) -> tuple[Delivery, Iterator[Message]]:
         """The answer, or the sentence in its place."""
         if job.way == "direct" and not job.channel:  # asked in App Home, where no channel is
             channel = self.poster.direct_channel(job.user)
             job = dataclasses.replace(job, channel=channel)
         if claim.fence > MOST_BEGUN:
-            log.error("question_given_up", extra={"question": job.text})
             return told(job, GAVE_UP), iter(())
         try:
             asker = self.bot.asker(job.user, channel=job.channel, surface="slack")
@@ -149,6 +171,7 @@ class Analyst:
                 channel=job.channel,
                 tell=work.tell,
                 begun=work.begun,
+                keep=keep,
             )
             return delivery_of(self.bot, job, answer)
         except UserError as error:
@@ -184,7 +207,7 @@ def replied(claim: Claim, job: Job, words: Message) -> Finished:
 
 
 def finish_without(
-    bot: Bot, queue: Queue, outbox: Outbox, claim: Claim, job: Job, words: Message, outcome: str
+    bot: Bot, queue: Queue, outbox: Outbox, claim: Claim, job: Job, words: Message, outcome: Killed
 ) -> bool:
     """End the claim of a question that has no answer: the asker hears, the audit knows.
 
@@ -192,11 +215,12 @@ def finish_without(
     """
     match job.way:
         case "schedule":
-            finished = Endings(bot).given_up(job, outcome.replace("_", " "))
+            finished = Endings(bot).given_up(job, KILLED[outcome])
         case "chore" | "redraw":
             finished = Finished()
         case _:
-            finished = Finished(((told(job, words), iter(())),))
+            finished = replied(claim, job, words)
+    seconds = queue.worked(claim.job)
     with bot.state.transaction() as connection:
         if not queue.finish_in(connection, claim):
             return False
@@ -204,13 +228,6 @@ def finish_without(
         for delivery, _ in finished.outgoing:
             key = secrets.token_hex(8)
             outbox.add_in(connection, key=key, lane=delivery.lane, body=delivery.to_json())
-    bot.state.record_question(
-        asker=job.user,
-        surface=job.surface,
-        channel=job.channel,
-        text=job.text,
-        canonical=None,
-        outcome=outcome,
-        seconds=0.0,
-    )
+        if job.way not in UNAUDITED:
+            bot.audit(job.asked(outcome, seconds), connection)
     return True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analytics.errors import UserError
-from bot.dispatch import Answer
+from bot.dispatch import Answer, Asked
 from bot.parse import unparse
 from bot.setup import Bot
 from bot.slack.agent import prompts_for
@@ -61,7 +61,22 @@ class Job:
     @property
     def surface(self) -> str:
         """As the audit calls it."""
-        return self.way if self.way in UNASKED else "slack"
+        return self.way if self.way in (*UNASKED, "terminal") else "slack"
+
+    def asked(self, outcome: str, seconds: float = 0.0) -> Asked:
+        """The audit's row of a question that ended without being answered or refused by its words.
+
+        `seconds` are those for which it was worked on.
+        """
+        return Asked(
+            text=self.text or self.run,
+            canonical=None,
+            asker=self.user,
+            outcome=outcome,
+            seconds=seconds,
+            surface=self.surface,
+            channel=self.channel,
+        )
 
     def to_json(self) -> str:
         """As the queue keeps it."""

@@ -19,7 +19,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.command import COMMANDS
-from analytics.errors import UserError
+from analytics.errors import CancelledError, UserError
 from bot.access import RefusedError
 from bot.ids import is_direct, split
 from bot.setup import Bot
@@ -61,7 +61,7 @@ from bot.slack.notices import Notices, with_cancel
 from bot.slack.oauth import Workspaces, qualify, team_of
 from bot.slack.post import EVENT, Poster, error_word
 from bot.slack.sendable import VIEW_METADATA, assert_sendable
-from storage.queue import Full, Place, Queue
+from storage.queue import Dropped, Full, Place, Queue
 from storage.state import StateError
 
 log = logging.getLogger("daybreak.slack")
@@ -436,7 +436,7 @@ class Listeners:
     def cancel(self, ack: Callable[..., Any], body: JsonObject, action: JsonObject) -> None:
         """Drop a question that waits or is worked on; only who asked can."""
         number, person = str(action.get("value", "")), body["user"]["id"]
-        dropped = number.isdigit() and self.queue.cancel(int(number), person)
+        dropped = number.isdigit() and self.queue.cancel(int(number), person, self.cancelled)
         self.wake()
         ack()
         told = "Cancelled." if dropped else "There is nothing left to cancel."
@@ -445,6 +445,11 @@ class Listeners:
         self.notices.tell(job, plain_message(told))
         if dropped and thread:
             self.notices.aside.submit(self.notices.poster.set_status, channel, thread, "")
+
+    def cancelled(self, connection: Any, dropped: Dropped) -> None:
+        """Keep a cancelled question in the audit."""
+        asked = Job.from_json(dropped.work).asked(CancelledError.code, dropped.seconds)
+        self.bot.audit(asked, connection)
 
     def take(self, job: Job, key: str) -> bool:
         """Put a question in the line; whether it was new. Who has to wait, or go, is told."""
@@ -493,15 +498,7 @@ class Listeners:
         """Keep the refusal in the audit, once; what the asker is told, or None for a repeat."""
         if not self.bot.state.first_time(key):
             return None
-        self.bot.state.record_question(
-            asker=job.user,
-            surface="slack",
-            channel=job.channel,
-            text=job.text,
-            canonical=None,
-            outcome=refused.code,
-            seconds=0.0,
-        )
+        self.bot.audit(job.asked(refused.code))
         return error_message(refused)
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from bot.setup import Bot
 from bot.slack.answering import UNASKED, Job
@@ -20,6 +21,9 @@ from storage.queue import Claim, Queue
 from storage.state import StateError
 
 log = logging.getLogger("daybreak.slack")
+
+#: How a question ends that costs its process, as the audit calls it.
+Killed = Literal["killed_for_time", "killed_for_memory"]
 
 LEASE_S = 15.0
 RENEW_EVERY_S = 4.0
@@ -63,7 +67,7 @@ class Keeper:
         worker: Worker | Here,
         *,
         slow: Callable[[Job, int, str], None],
-        failed: Callable[[Claim, Job, Message, str], None],
+        failed: Callable[[Claim, Job, Message, Killed], None],
         memory_bytes: int = 0,
     ) -> None:
         """`slow(job, number, progress)` hears of each question that takes long.
@@ -179,9 +183,9 @@ class Keeper:
             return
         log.warning("question_lost_its_process", extra={"job": job, "why": ended.why})
         if ended.by == job and ended.why == "late":
-            self.failed(running.claim, running.job, too_late(seconds), "too_late")
+            self.failed(running.claim, running.job, too_late(seconds), "killed_for_time")
         elif ended.by == job:
-            self.failed(running.claim, running.job, TOO_LARGE, "too_large")
+            self.failed(running.claim, running.job, TOO_LARGE, "killed_for_memory")
         elif ended.by is not None:
             self.queue.give_back(running.claim)
         else:

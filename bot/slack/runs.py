@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from analytics.command import Asker
 from analytics.errors import UserError
 from bot.access import TRY_AGAIN, RefusedError
-from bot.dispatch import Answer
+from bot.dispatch import Answer, Asked
 from bot.setup import Bot
 from bot.slack import text as safe
 from bot.slack.answering import Delivery, Finished, Job, delivery_of, noted, to_owner
@@ -33,7 +33,7 @@ MOST_BEGUN = 3
 #: A run that was given up so is begun anew after a while, so often.
 MOST_GIVEN_UP = 3
 #: Faults that may be over the next time: the run is tried again, and nothing is said meanwhile.
-PASSING = frozenset({"data_unavailable", "cancelled", "internal"})
+PASSING = frozenset({"data_unavailable", "cancelled", "too_late", "internal"})
 #: A run that is later than this says that it is.
 LATE = dt.timedelta(minutes=5)
 
@@ -119,9 +119,10 @@ class Runner(Endings):
         *,
         tell: Callable[[str], None] = lambda _: None,
         begun: Callable[[Store], None] = lambda _: None,
+        keep: Callable[[Asked], None] | None = None,
     ) -> Finished:
         """Ask what a schedule asks. A run that is queued no more, or whose schedule is gone, is
-        nothing.
+        nothing. `keep` gets the audit's row.
         """
         kept = Schedules(self.bot.state)
         key = RunKey.from_text(job.run)
@@ -140,6 +141,7 @@ class Runner(Endings):
                 channel=schedule.channel,
                 tell=tell,
                 begun=begun,
+                keep=keep,
             )
         except NotNowError as error:
             return self.later(schedule, run, error.note)

@@ -28,7 +28,7 @@ from bot.slack.answering import Job
 from bot.slack.app import Identity, SlackRefusedError, identify, slack_app
 from bot.slack.blocks import Message
 from bot.slack.edge import Edge
-from bot.slack.keeper import Keeper
+from bot.slack.keeper import Keeper, Killed
 from bot.slack.notices import Notices
 from bot.slack.oauth import TeamsClient, pages, workspaces_of
 from bot.slack.people import People
@@ -358,7 +358,7 @@ def analyst_service(
     outbox = Outbox(bot.state)
     queue = queue_of(bot)
 
-    def failed(claim: Claim, job: Job, words: Message, outcome: str) -> None:
+    def failed(claim: Claim, job: Job, words: Message, outcome: Killed) -> None:
         if finish_without(bot, queue, outbox, claim, job, words, outcome):
             answered()
 

@@ -43,6 +43,10 @@ class QueryCancelledError(StoreError):
     """The query was interrupted."""
 
 
+class StoppedError(QueryCancelledError):
+    """A time limit, ours or the server's, stopped the query, and not who asked it."""
+
+
 class OutOfMemoryError(StoreError):
     """The query needs more memory than the engine may take."""
 

@@ -22,6 +22,7 @@ from storage.engines.base import (
     QueryCancelledError,
     Running,
     Statement,
+    StoppedError,
     StoreError,
     StoreUnavailableError,
     Writer,
@@ -194,7 +195,7 @@ class ClickhouseEngine(Engine):
                 detail=text,
             )
         if code in (CANCELLED, TIMED_OUT):
-            return QueryCancelledError(
+            return StoppedError(
                 "The ClickHouse store stopped the question.",
                 hint="Ask for a shorter period, or raise the server's max_execution_time.",
                 detail=text,

@@ -15,6 +15,7 @@ from storage.engines.base import (
     QueryCancelledError,
     Running,
     Statement,
+    StoppedError,
     StoreError,
     StoreUnavailableError,
     Writer,
@@ -101,7 +102,7 @@ class PostgresEngine(Engine):
                 detail=str(error),
             )
         if state == "57014":
-            return QueryCancelledError(
+            return StoppedError(
                 "The PostgreSQL store stopped the question.",
                 hint="Ask for a shorter period, or raise the server's statement_timeout.",
                 detail=str(error),

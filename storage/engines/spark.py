@@ -24,6 +24,7 @@ from storage.engines.base import (
     OutOfMemoryError,
     QueryCancelledError,
     Running,
+    StoppedError,
     Statement,
     StoreError,
     StoreUnavailableError,
@@ -195,7 +196,7 @@ class SparkEngine(Engine):
         if kind.startswith("UNRESOLVED_COLUMN"):
             return missing_column(error)
         if "OPERATION_CANCELED" in text or kind == "OPERATION_CANCELED":
-            return QueryCancelledError(
+            return StoppedError(
                 "The Spark cluster stopped the question.",
                 hint="Ask for a shorter period.",
                 detail=text,

@@ -162,7 +162,7 @@ def test_what_does_not_listen_is_gone_within_a_second_and_its_neighbour_is_answe
 def test_what_takes_too_long_is_given_up_and_said(bench: Bench) -> None:
     number = bench.ask("stuck")
     until(lambda: bench.failures)
-    assert bench.failures == [("stuck", "too_late")]
+    assert bench.failures == [("stuck", "killed_for_time")]
     assert bench.is_done(number)
     after = bench.ask("quick")
     until(lambda: bench.is_done(after))
@@ -172,7 +172,7 @@ def test_what_takes_too_much_memory_is_found_though_it_was_not_alone(bench: Benc
     bench.keeper.memory_bytes = bench.worker.memory() + (200 << 20)
     slow, _ = bench.ask("slow"), bench.ask("greedy")
     until(lambda: bench.failures)
-    assert bench.failures == [("greedy", "too_large")]
+    assert bench.failures == [("greedy", "killed_for_memory")]
     until(lambda: bench.is_done(slow))
 
 

@@ -396,9 +396,9 @@ def test_a_run_that_is_stopped_from_outside_is_begun_anew_later(world: World) ->
     assert claim is not None
     job = Job.from_json(claim.work)
     assert finish_without(
-        world.bot, world.queue, world.senders.outbox, claim, job, Message("late"), "too_late"
+        world.bot, world.queue, world.senders.outbox, claim, job, Message("late"), "killed_for_time"
     )
-    assert (world.last().state, world.last().note) == ("held", "too late")
+    assert (world.last().state, world.last().note) == ("held", "it took too long")
     assert world.senders.outbox.unfinished() == 0
 
 
