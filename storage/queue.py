@@ -218,6 +218,18 @@ class Queue:
                 record(connection, Dropped(row.work, seconds_of(row.worked)))
         return row is not None
 
+    def tell(self, claim: Claim, progress: str) -> None:
+        """Say how far a job is, in words, while the claim is good."""
+        said = sa.update(jobs).where(is_ours(claim)).values(progress=progress)
+        with self.state.transaction() as connection:
+            connection.execute(said)
+
+    def progress(self, job: int) -> str:
+        """How far a job is, in words, as it was told last."""
+        chosen = sa.select(jobs.c.progress).where(jobs.c.id == job)
+        with self.state.transaction() as connection:
+            return str(connection.execute(chosen).scalar_one_or_none() or "")
+
     def worked(self, job: int) -> float:
         """For how many seconds a job has been worked on since it was first claimed."""
         chosen = sa.select(NowUs() - jobs.c.begun_at).where(jobs.c.id == job, jobs.c.begun_at > 0)

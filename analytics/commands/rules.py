@@ -88,6 +88,7 @@ class Rules(Command):
         """Mine, test, fold, order, and say."""
         scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("now", self.period)], self.where)
         named = named_items(ctx, self.item) if self.item else {}
+        ctx.tell("Reading what was bought together")
         market = size_up(ctx, scope)
         if market.baskets < LEAST_BASKETS:
             raise NotEnoughDataError(
@@ -97,6 +98,7 @@ class Rules(Command):
             )
         support = self.min_support or max(USUAL_SUPPORT, LEAST_ORDERS / market.baskets)
         lines = order_items(ctx, scope, market, minimum_count(min(support, 1), market.baskets))
+        ctx.tell(f"Mining {counted(market.baskets, 'order')}")
         baskets, *halves = Baskets.in_halves(lines, market.halves)
         found, support, raised = self.mine(baskets, min(support, 1))
         rules, tested = self.rules_of(found)

@@ -31,6 +31,8 @@ WATCH_EVERY_S = 0.2
 POLL_S = 0.2
 #: Then the asker is told that it takes longer, and can cancel.
 PROGRESS_AFTER_S = 3.0
+#: How far a question is, is written down from then on.
+KEPT_AFTER_S = 1.0
 #: A cancelled question that has not stopped by itself so long after costs its process.
 GRACE_S = 0.5
 
@@ -43,6 +45,7 @@ class Running:
     job: Job
     since: float
     progress: str = ""
+    kept: str = ""
     was_told: bool = False
     dropped_at: float | None = None
     begun: bool = False
@@ -211,6 +214,7 @@ class Keeper:
                     kept, renewed = self.queue.renew(claims, LEASE_S), now
                 else:
                     kept = self.queue.held(claims)
+                self._keep_progress(all_running, now)
             except StateError as error:
                 log.exception("state_error", extra={"detail": error.detail})
                 continue
@@ -218,6 +222,14 @@ class Keeper:
                 self._look_at(running, now, is_ours=running.claim in kept)
             if 0 < self.memory_bytes < self.worker.memory():
                 self.worker.end("memory", self._only_one())
+
+    def _keep_progress(self, all_running: list[Running], now: float) -> None:
+        """Write down how far they are, for who waits elsewhere; quick ones are not worth it."""
+        for running in all_running:
+            progress = running.progress
+            if progress != running.kept and now - running.since >= KEPT_AFTER_S:
+                self.queue.tell(running.claim, progress)
+                running.kept = progress
 
     def _look_at(self, running: Running, now: float, *, is_ours: bool) -> None:
         """Stop it, tell of it, or let it go on."""

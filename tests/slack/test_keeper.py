@@ -254,3 +254,9 @@ def test_a_bell_that_rang_before_anybody_listened_is_heard() -> None:
     assert bell.heard(1.0)
     until(lambda: not bell.heard(0.0))
     bell.close()
+
+
+def test_how_far_a_long_question_is_can_be_read_by_others(bench: Bench) -> None:
+    number = bench.ask("stuck")
+    assert until(lambda: bench.queue.progress(number)) == "I am stuck."
+    assert bench.queue.cancel(number, "U1")
