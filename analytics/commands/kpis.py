@@ -22,7 +22,7 @@ from analytics.measure import (
     spans_of,
 )
 from analytics.methods.drivers import within_chance
-from analytics.period import Period
+from analytics.period import DAY, Period
 from analytics.result import (
     Chart,
     Column,
@@ -121,13 +121,28 @@ class Kpis(Command):
         if self.by:
             return sliced_result(self.period, self.by, scope, spans, ctx, notes)
         readings = read(ctx.store, scope, ctx.catalog.metrics, spans)
+        if all(r.now is None for r in readings):
+            return self.beyond(scope, spans, notes)
         chart = main_chart(self.period, scope, spans, ctx, readings)
         figures = [figure(r) for r in in_groups(readings)]
         return Result(
             title("Key figures", self.period, scope),
-            headline(self.period, scope, spans, readings, ctx.currency),
+            headline(self.period, scope, readings, ctx.currency),
             (*notes, *figures, *([chart] if chart else [])),
             follow_ups(self.period, scope, spans),
+        )
+
+    def beyond(self, scope: Scope, spans: Spans, notes: Sequence[Part]) -> Result:
+        """Nothing is known of the period: no figures, and the data's last days to ask for."""
+        first, last = min(s.first for s in spans.values()), max(s.last for s in spans.values())
+        start = max(first, last - (self.period.end - self.period.start) + DAY)
+        covered = f"{start.isoformat()}..{last.isoformat()}"
+        return Result(
+            title("Key figures", self.period, scope),
+            f"Nothing is known {in_words(self.period)}: the data run from {date_words(first)} "
+            f"to {date_words(last)}.",
+            tuple(notes),
+            (f"kpis {covered} {scope.filters.said()}".strip(),),
         )
 
     def beside(self, ctx: Context, other: str, spans: Spans) -> Result:
@@ -212,19 +227,11 @@ def figure(r: Reading) -> Figure:
     return Figure(m.label, r.now, m.unit, r.before, m.more_is_better, m.group, r.note)
 
 
-def headline(
-    period: Period, scope: Scope, spans: Spans, readings: Sequence[Reading], currency: str
-) -> str:
+def headline(period: Period, scope: Scope, readings: Sequence[Reading], currency: str) -> str:
     """Revenue and what moved it, then conversion; or the first thing that is known."""
     by_name = {r.metric.name: r for r in readings}
     known = [r for r in readings if r.now is not None]
     when = in_words(period)
-    if not known:
-        span = (min(s.first for s in spans.values()), max(s.last for s in spans.values()))
-        return (
-            f"Nothing is known {when}: the data run from {date_words(span[0])} "
-            f"to {date_words(span[1])}."
-        )
     lead = by_name.get("revenue")
     if lead is None or lead.now is None:
         lead = known[0]

@@ -317,8 +317,9 @@ def test_an_empty_store_is_refused_with_what_to_do(ctx):
 )
 def test_a_period_beyond_the_data_is_unknown_not_zero(small, words, text):
     result = ask(small, words)
-    assert all(value == (None, None) for value in figures(result).values())
+    assert not figures(result)
     assert text in notes(result)
+    assert result.follow_ups == ("kpis 2026-09-10..2026-10-10",)
     assert result.headline == (
         f"Nothing is known in {words}: the data run from 1 Aug 2026 to 10 Oct 2026."
     )
