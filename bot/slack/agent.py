@@ -72,6 +72,11 @@ def status_of(question: str) -> str:
     return f"is working on {safe.cut(safe.shown(question), STATUS_TEXT)} …"
 
 
+def waiting_status(number: int) -> str:
+    """What stands beside our name while a question waits in the line."""
+    return f"has you as number {number} in line …"
+
+
 def title_of(question: str) -> str:
     """The name of a thread."""
     return safe.cut(safe.shown(question), TITLE_TEXT)

@@ -16,9 +16,10 @@ from typing import Any
 from analytics.errors import UserError
 from bot.dispatch import Asked
 from bot.setup import Bot
-from bot.slack.agent import asked_before, begun
+from bot.slack.agent import asked_before, begun, writes
 from bot.slack.answering import Delivery, Finished, Job, Way, delivery_of, told
 from bot.slack.blocks import Message, error_message, plain_message
+from bot.slack.home import QUESTION as HOME
 from bot.slack.keeper import Killed
 from bot.slack.post import Poster
 from bot.slack.runs import MOST_BEGUN, Endings, Runner
@@ -27,7 +28,7 @@ from bot.slack.work import Work
 from bot.terminal import Wanted, refused, shown
 from storage.outbox import Outbox
 from storage.processes import put_reply_in
-from storage.queue import Claim, Queue
+from storage.queue import Claim, Queue, add_job_in
 
 log = logging.getLogger("daybreak.slack")
 
@@ -91,6 +92,9 @@ class Analyst:
                 key = delivery.key or secrets.token_hex(8)
                 self._keep(key, rungs)
                 self.outbox.add_in(connection, key=key, lane=delivery.lane, body=delivery.to_json())
+            if changes_home(job):
+                home = Job(HOME, job.user, "", "home")
+                add_job_in(connection, home.user, home.to_json())
         self.answered()
 
     def _finished(
@@ -192,6 +196,11 @@ class Analyst:
             before = asked_before(self.bot.state, job.user, job.channel)
             return begun(job.text, before, ctx.today, ctx.catalog)
         return continued(job.text, earlier, ctx.today, ctx.catalog)
+
+
+def changes_home(job: Job) -> bool:
+    """Whether App Home is to be drawn anew: something was changed where there is no channel."""
+    return job.way == "direct" and not job.channel and writes(job.text)
 
 
 def replied(claim: Claim, job: Job, words: Message) -> Finished:

@@ -487,6 +487,7 @@ class Listeners:
                 self.wake()
                 return Message(f"{WORKING} {safe.code(job.text)} …", ephemeral=True)
             case Place(number, taken):
+                self.notices.waiting(job, number)
                 told = f"You are number {number} in line with {safe.code(job.text)}."
                 return with_cancel(told, taken)
 

@@ -80,10 +80,11 @@ def asking(
 
 
 def schedule_blocks(schedules: Sequence[Schedule]) -> list[JsonObject]:
-    """One's schedules, each with a button that rests it or sets it going, the next one first."""
+    """One's schedules, each with buttons that rest it, set it going or end it; the next first."""
     ordered = sorted(schedules, key=lambda s: (bool(s.paused), s.next_at, s.id))
     blocks: list[JsonObject] = [{"type": "header", "text": plain("Your schedules")}]
-    blocks += [schedule_block(schedule) for schedule in ordered[:SCHEDULES]]
+    for schedule in ordered[:SCHEDULES]:
+        blocks += schedule_blocks_of(schedule)
     if not ordered:
         said = "None yet. Any question can come by itself: `kpis every weekday 09:00 to #ops`."
         blocks.append(rich(said))
@@ -94,8 +95,8 @@ def schedule_blocks(schedules: Sequence[Schedule]) -> list[JsonObject]:
     return [*blocks, {"type": "actions", "elements": buttons}]
 
 
-def schedule_block(schedule: Schedule) -> JsonObject:
-    """What is asked, when and where to; when next."""
+def schedule_blocks_of(schedule: Schedule) -> list[JsonObject]:
+    """What is asked, when and where to; when next; and what can be done with it."""
     following = f"next {local_words(schedule.next_at, ZoneInfo(schedule.zone))}"
     resting = "paused" if schedule.owner in schedule.paused else schedule.paused
     state = resting if schedule.paused else following
@@ -103,10 +104,18 @@ def schedule_block(schedule: Schedule) -> JsonObject:
     text = f"*{safe.value(schedule.question, 200)}*\nevery {safe.value(schedule.every, 100)}"
     text += f" to {where} · {safe.value(state, 200)}" if where else f" · {safe.value(state, 200)}"
     verb = "resume" if schedule.paused else "pause"
-    return {
+    section: JsonObject = {
         "type": "section",
         "text": mrkdwn(text),
         "accessory": button(
             f"{ASK}_3{schedule.id}", verb.capitalize(), f"schedule {verb} {schedule.id}"
         ),
     }
+    delete = button(f"{ASK}_4{schedule.id}", "Delete", f"schedule delete {schedule.id}")
+    sure: JsonObject = {
+        "title": plain("Delete this schedule?"),
+        "text": plain(safe.cut(safe.shown(schedule.question), 200)),
+        "confirm": plain("Delete"),
+        "deny": plain("Keep"),
+    }
+    return [section, {"type": "actions", "elements": [delete | {"confirm": sure}]}]

@@ -31,6 +31,8 @@ WATCH_EVERY_S = 0.2
 POLL_S = 0.2
 #: Then the asker is told that it takes longer, and can cancel.
 PROGRESS_AFTER_S = 3.0
+#: Who has waited so long in the line was told so, and hears that it is their turn.
+WAITED_S = 1.0
 #: How far a question is, is written down from then on.
 KEPT_AFTER_S = 1.0
 #: A cancelled question that has not stopped by itself so long after costs its process.
@@ -71,10 +73,12 @@ class Keeper:
         *,
         slow: Callable[[Job, int, str], None],
         failed: Callable[[Claim, Job, Message, Killed], None],
+        turn: Callable[[Job], None] = lambda _: None,
         memory_bytes: int = 0,
     ) -> None:
         """`slow(job, number, progress)` hears of each question that takes long.
 
+        `turn(job)` hears that one which has waited in the line is begun.
         `failed(claim, job, words, outcome)` finishes one that can't be answered. The worker may
         take `memory_bytes` (0: as much as it likes).
         """
@@ -83,6 +87,7 @@ class Keeper:
         self.worker = worker
         self.slow = slow
         self.failed = failed
+        self.turn = turn
         self.memory_bytes = memory_bytes
         self._running: dict[int, Running] = {}
         #: Among these was one that ended its process: each has the next one to itself.
@@ -152,6 +157,8 @@ class Keeper:
         """Have one question worked off."""
         running = Running(claim, Job.from_json(claim.work), time.monotonic())
         with self._place(running):
+            if claim.waited >= WAITED_S:
+                self.turn(running.job)
             try:
                 self.worker.work(claim, running.tell)
             except EndedError as ended:

@@ -4,7 +4,7 @@ import logging
 from concurrent.futures import Executor
 
 from bot.slack import text as safe
-from bot.slack.agent import status_of
+from bot.slack.agent import status_of, waiting_status
 from bot.slack.answering import Job
 from bot.slack.blocks import CANCEL, JsonObject, Message, button, mrkdwn
 from bot.slack.post import Poster
@@ -26,13 +26,19 @@ class Notices:
 
     def working(self, job: Job) -> None:
         """A question asked in a thread is worked on: its answer takes the status away."""
-        if job.way in ("mention", "direct") and job.channel and job.thread_ts:
-            status = status_of(job.text)
-            self.aside.submit(self.poster.set_status, job.channel, job.thread_ts, status)
+        self._set_status(job, status_of(job.text))
+
+    def waiting(self, job: Job, number: int) -> None:
+        """A question asked in a thread waits in the line."""
+        self._set_status(job, waiting_status(number))
 
     def slow(self, job: Job, number: int, progress: str) -> None:
         """An answer takes longer than a few seconds."""
         self.tell(job, slow_message(job.text, number, progress))
+
+    def _set_status(self, job: Job, status: str) -> None:
+        if job.way in ("mention", "direct") and job.channel and job.thread_ts:
+            self.aside.submit(self.poster.set_status, job.channel, job.thread_ts, status)
 
     def _tell(self, job: Job, message: Message) -> None:
         if job.response_url:

@@ -362,11 +362,13 @@ def analyst_service(
         if finish_without(bot, queue, outbox, claim, job, words, outcome):
             answered()
 
+    notices = Notices(Poster(client), aside)
     keeper = Keeper(
         bot,
         queue,
         worker,
-        slow=Notices(Poster(client), aside).slow,
+        slow=notices.slow,
+        turn=notices.working,
         failed=failed,
         memory_bytes=bot.settings.limits.memory_bytes or machine_memory() * 3 // 4,
     )

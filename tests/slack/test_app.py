@@ -397,6 +397,18 @@ def test_a_question_cancelled_in_a_thread_takes_its_status_away(app: App, slack:
     assert slack.wait_for("assistant.threads.setStatus", 2)[1]["status"] == ""
 
 
+def test_who_waits_in_line_is_told_beside_our_name(app: App, slack: FakeSlack) -> None:
+    for n in ("1", "2"):
+        command(app, "kpis", n, user_id="U2")
+    direct = {"type": "message", "channel_type": "im", "user": "U1", "text": "kpis", "ts": "5.5"}
+    event(app, direct | {"channel": "D1"}, "Ev2")
+    (status,) = slack.wait_for("assistant.threads.setStatus")
+    assert status["status"] == "has you as number 1 in line …"
+    assert (status["channel_id"], status["thread_ts"]) == ("D1", "5.5")
+    (told,) = slack.wait_for("chat.postEphemeral")
+    assert told["text"] == "You are number 1 in line with `kpis`."
+
+
 def test_a_channel_must_be_chosen_to_share(app: App) -> None:
     values = {"channel": {"channel": {"selected_conversation": None}}}
     view = {"id": "V1", "hash": "1", "callback_id": "share", "private_metadata": "kpis",

@@ -9,11 +9,19 @@ import pytest
 
 from analytics.command import Context
 from bot.dispatch import answer
+from bot.setup import Bot
+from bot.slack.analysts import Analyst
+from bot.slack.answering import Job
 from bot.slack.blocks import Message, plain_message, to_message
 from bot.slack.home import LATELY, QUESTION, SCHEDULES, asked_lately, home_view
+from bot.slack.post import Poster
 from bot.slack.sendable import assert_sendable
+from bot.slack.sending import Senders
+from storage.outbox import Outbox
+from storage.queue import Queue
 from storage.schedules import Schedule
 from storage.state import Question
+from tests.slack.conftest import ADMIN, FakeSlack
 
 AT = dt.datetime(2026, 10, 10, 8, tzinfo=dt.UTC)
 
@@ -94,6 +102,9 @@ def test_paused_schedules_come_last_and_can_go_on() -> None:
         "schedule resume 1",
         "schedule resume 3",
     ]
+    actions = [b["elements"][0] for b in view["blocks"] if b["type"] == "actions"]
+    deletes = [b["value"] for b in actions if "confirm" in b]
+    assert deletes == ["schedule delete 2", "schedule delete 1", "schedule delete 3"]
     assert sections[1]["text"]["text"].endswith("· paused")
     assert sections[2]["text"]["text"].endswith("· no such channel")
 
@@ -122,3 +133,35 @@ def test_any_amount_fits(figures: Message) -> None:
     told = shown(recent, many, dataclasses.replace(figures, blocks=figures.blocks * 20))
     assert "All 39 schedules" in told
     assert told.count("schedule pause") == SCHEDULES
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "delete"])
+def test_home_is_drawn_anew_after_a_schedule_was_changed_in_it(
+    bot: Bot, slack: FakeSlack, verb: str
+) -> None:
+    queue = Queue(bot.state, workers=1, waiting=9, per_person=9)
+    outbox = Outbox(bot.state)
+    analyst = Analyst(bot, queue, outbox, Poster(slack))
+    senders = Senders(outbox, Poster(slack, patience_seconds=0))
+
+    def ask(text: str) -> int:
+        """Ask in App Home, and let all that comes of it be done; how many jobs that were."""
+        queue.put(text, ADMIN, Job(text, ADMIN, "", "direct").to_json())
+        done = 0
+        while claim := queue.claim(60):
+            analyst.work(claim)
+            done += 1
+        while parcel := outbox.claim(60):
+            senders.send(parcel)
+        return done
+
+    ask("schema every weekday 09:00 UTC to me")
+    if verb == "resume":
+        ask("schedule pause 1")
+    before = len(slack.of("views.publish"))
+    assert ask(f"schedule {verb} 1") == 2
+    (drawn,) = [call["view"] for call in slack.of("views.publish")[before:]]
+    assert_sendable(drawn, "home")
+    shows = {"pause": "schedule resume 1", "resume": "schedule pause 1", "delete": "None yet"}
+    assert shows[verb] in json.dumps(drawn)
+    assert ask("help") == 1

@@ -87,12 +87,14 @@ class Bench:
         self.queue = queue_of(self.bot.state)
         self.failures: list[tuple[str, str]] = []
         self.slow: list[str] = []
+        self.turns: list[str] = []
         self.keeper = Keeper(
             self.bot,
             self.queue,
             self.worker,
             slow=lambda _job, _number, progress: self.slow.append(progress),
             failed=self.failed,
+            turn=lambda job: self.turns.append(job.text),
         )
         self.worker.start()
         self.keeper.start()
@@ -191,6 +193,13 @@ def test_who_waits_hears_how_far_it_is(bench: Bench) -> None:
     bench.keeper._look_at(running, PROGRESS_AFTER_S, is_ours=True)
     bench.keeper._look_at(running, PROGRESS_AFTER_S, is_ours=True)
     assert bench.slow == ["so far"]
+
+
+def test_who_has_waited_hears_that_it_is_their_turn(bench: Bench) -> None:
+    for waited in (0.2, 3.0):
+        claim = Claim(1, 1, "U1", Job(f"quick {waited}", "U1", "C1", "mention").to_json(), waited)
+        bench.keeper.work(claim)
+    assert bench.turns == ["quick 3.0"]
 
 
 def test_a_worker_ends_with_its_nursery_and_the_nursery_with_its_parent(tmp_path: Path) -> None:
