@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,12 +23,14 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from analytics.errors import UserError
 from analytics.result import Chart, Column, Figure, Note, Result, Series, Table
 from bot.config import ConfigError, Settings, secret
+from bot.ids import is_direct, split
 from bot.parse import verbs
 from bot.setup import open_store
 from bot.slack.blocks import JsonObject, Message, error_message, ladder, plain_message
 from bot.slack.home import home_view
 from bot.slack.modals import Filled, modal_of
 from bot.slack.notices import slow_message
+from bot.slack.oauth import INSTALL, workspaces_of
 from bot.slack.post import error_word
 from storage import processes
 from storage.engines import StoreError
@@ -104,7 +106,9 @@ def checks(
         token = secret("SLACK_BOT_TOKEN", environment)
     except ConfigError:
         token = None  # said above
-    if token and not settings.slack.workspaces:
+    if settings.slack.workspaces and state is not None:
+        yield from of_workspaces(settings, state, client, environment, live=live)
+    elif token and not settings.slack.workspaces:
         yield from of_slack(client(token), settings, state, live=live)
     if state is not None:
         state.close()
@@ -211,28 +215,73 @@ def of_secrets(settings: Settings, environment: Mapping[str, str]) -> Iterator[C
 # Slack.
 
 
-def of_slack(
-    client: WebClient, settings: Settings, state: State | None, *, live: bool
+def of_workspaces(
+    settings: Settings,
+    state: State,
+    client: Callable[[str], WebClient],
+    environment: Mapping[str, str],
+    *,
+    live: bool,
 ) -> Iterator[Check]:
-    """The token, its scopes, Slack's clock, and the channels to which something is posted."""
+    """The token of each workspace that may install the app; none is exchanged for another."""
+    try:
+        workspaces = workspaces_of(settings, state, environment)
+    except ConfigError as error:
+        yield Check("fail", "workspaces", error.message, error.hint)
+        return
+    install = f"Open {settings.slack.public_url.rstrip('/')}{INSTALL} and choose it."
+    for team in settings.slack.workspaces:
+        name = f"token of {team}"
+        try:
+            installed = workspaces.store.installed(team)
+        except ConfigError as error:
+            yield Check("fail", name, error.message, error.hint)
+            continue
+        if installed is None or not installed.bot_token:
+            yield Check("warn", name, "the app is not installed there", install)
+            continue
+        expires = installed.bot_token_expires_at
+        if expires is not None and expires < dt.datetime.now(dt.UTC).timestamp():
+            said = "expired while nobody ran"
+            yield Check("warn", name, said, "`serve` exchanges it when it starts.")
+            continue
+        speaking = client(installed.bot_token)
+        yield from of_slack(speaking, settings, state, live=live, team=team)
+        live = False  # Slack judges alike for all
+
+
+def of_slack(
+    client: WebClient, settings: Settings, state: State | None, *, live: bool, team: str = ""
+) -> Iterator[Check]:
+    """The token, its scopes, Slack's clock, and the channels to which something is posted.
+
+    `team` is the workspace, where there are several.
+    """
+    name = f"token of {team}" if team else "token"
     try:
         me = client.auth_test()
     except SlackApiError as error:
         said = f"Slack does not take it ({error_word(error)})"
-        yield Check("fail", "token", said, "Copy the Bot User OAuth Token (xoxb-…) anew.")
+        anew = "Install the app there anew." if team else "Copy the Bot User OAuth Token anew."
+        yield Check("fail", name, said, anew)
         return
     except UNREACHABLE:
         yield Check("fail", "Slack", "can't be reached", f"Check the way to {client.base_url}.")
         return
-    yield Check("ok", "token", f"{me.get('user') or me.get('user_id')} in {me.get('team')}")
+    if team and me.get("team_id") != team:
+        said = f"it is that of {me.get('team_id')}"
+        yield Check("fail", name, said, "Install the app there anew.")
+        return
+    yield Check("ok", name, f"{me.get('user') or me.get('user_id')} in {me.get('team')}")
     headers = {name.lower(): first_of(value) for name, value in (me.headers or {}).items()}
-    yield of_scopes(headers.get("x-oauth-scopes"))
+    scopes = of_scopes(headers.get("x-oauth-scopes"))
+    yield replace(scopes, name=f"scopes of {team}") if team else scopes
     if "date" in headers:
         theirs = email.utils.parsedate_to_datetime(headers["date"])
         # its seconds are whole
         yield of_clock("Slack's clock", theirs, dt.datetime.now(dt.UTC).replace(microsecond=0))
     if state is not None:
-        yield from of_channels(client, state)
+        yield from of_channels(client, state, team)
     if live:
         yield from of_templates(client, settings)
 
@@ -262,15 +311,16 @@ def of_scopes(header: str | None) -> Check:
     return Check("ok", "scopes", f"all {len(needed)} of manifest.yaml, and no more")
 
 
-def of_channels(client: WebClient, state: State) -> Iterator[Check]:
-    """Whether the channels of schedules can be posted to."""
+def of_channels(client: WebClient, state: State, team: str = "") -> Iterator[Check]:
+    """Whether the channels of schedules, those of one workspace, can be posted to."""
     schedules = [s for s in Schedules(state).all() if s.channel and not s.paused]
     for channel, place in {s.channel: s.place for s in schedules}.items():
-        if channel.startswith("D"):
+        home, plain = split(channel)
+        if is_direct(channel) or home != team:
             continue
-        name = f"channel {place}"
+        name = f"channel {place} of {team}" if team else f"channel {place}"
         try:
-            found = client.conversations_info(channel=channel)["channel"]
+            found = client.conversations_info(channel=plain)["channel"]
         except SlackApiError as error:
             hint = "Invite me there, or let `schedule edit` name another."
             yield Check("fail", name, error_word(error), hint)

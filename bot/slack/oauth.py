@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -448,11 +448,13 @@ def page(status: int, title: str, text: str) -> BoltResponse:
     return BoltResponse(status=status, body=body, headers=headers)
 
 
-def workspaces_of(settings: Settings, state: State) -> Workspaces:
+def workspaces_of(
+    settings: Settings, state: State, environment: Mapping[str, str] = os.environ
+) -> Workspaces:
     """The workspaces of the settings. Raises ConfigError where a secret is missing."""
     secrets = {}
     for name in ("SLACK_CLIENT_ID", "SLACK_CLIENT_SECRET", "DAYBREAK_STATE_KEY"):
-        value = secret(name)
+        value = secret(name, environment)
         if not value:
             raise ConfigError(
                 f"{name} is not set.",

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slack_sdk.oauth.installation_store import Installation
 from slack_sdk.web import SlackResponse
 
-from bot.config import Settings, StateSettings, StoreSettings
+from bot.config import Settings, SlackSettings, StateSettings, StoreSettings
 from bot.slack.doctor import (
     DISK_FAIL_BYTES,
     Check,
@@ -17,10 +18,13 @@ from bot.slack.doctor import (
     of_clock,
     of_disk,
     of_scopes,
+    of_slack,
     of_templates,
     templates,
 )
+from bot.slack.oauth import workspaces_of
 from bot.slack.sendable import assert_sendable
+from storage.state import State
 from tests.slack.conftest import FakeSlack
 
 TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}
@@ -42,11 +46,12 @@ class Told(FakeSlack):
         """`headers` of each answer."""
         super().__init__()
         self.told = headers
+        self.team = "T1"
 
     def _response(
         self, method: str, data: dict[str, Any], status: int, headers: dict[str, str]
     ) -> SlackResponse:
-        data = {"user": "daybreak", "user_id": "U1", "team": "Shop"} | data
+        data = {"user": "daybreak", "user_id": "U1", "team": "Shop", "team_id": self.team} | data
         return super()._response(method, data, status, self.told | headers)
 
 
@@ -108,6 +113,60 @@ def test_a_missing_scope_is_named() -> None:
 def test_clocks_apart(seconds: float, status: str) -> None:
     ours = dt.datetime(2026, 11, 2, tzinfo=dt.UTC)
     assert of_clock("clock", ours + dt.timedelta(seconds=seconds), ours).status == status
+
+
+def test_the_token_of_each_workspace_is_looked_at(settings: Settings) -> None:
+    several = SlackSettings(
+        mode="http",
+        public_url="https://bot.example",
+        workspaces=("T1ONE", "T2TWO", "T3OLD", "T4NO"),
+    )
+    environment = {
+        "SLACK_SIGNING_SECRET": "s",
+        "SLACK_CLIENT_ID": "1.2",
+        "SLACK_CLIENT_SECRET": "secret",
+        "DAYBREAK_STATE_KEY": "k" * 32,
+    }
+    settings = settings.model_copy(update={"slack": several})
+    state = State.open(settings.state.url)
+    kept = workspaces_of(settings, state, environment).store
+    for team, token, expires in (
+        ("T1ONE", "xoxb-1", None),
+        ("T2TWO", "xoxb-2", None),
+        ("T3OLD", "xoxe.xoxb-3", 1_000_000_000),
+    ):
+        kept.save(
+            Installation(
+                app_id="A1", team_id=team, user_id="U1", bot_token=token,
+                bot_id="B1", bot_user_id="U2", bot_token_expires_at=expires,
+            )
+        )  # fmt: skip
+    state.close()
+    clients = {"xoxb-1": Told(**{"x-oauth-scopes": "commands"}), "xoxb-2": Told()}
+    clients["xoxb-1"].team, clients["xoxb-2"].team = "T1ONE", "T2TWO"
+    clients["xoxb-2"].fail("auth.test", clients["xoxb-2"].refuse("token_revoked"))
+    asked = checks(settings, clients.__getitem__, live=False, environment=environment)
+    seen = {check.name: check for check in asked}
+    assert seen["token of T1ONE"].status == "ok"
+    assert "files:write" in seen["scopes of T1ONE"].said
+    assert (seen["token of T2TWO"].status, seen["token of T2TWO"].said) == (
+        "fail", "Slack does not take it (token_revoked)"
+    )  # fmt: skip
+    assert "expired" in seen["token of T3OLD"].said
+    assert seen["token of T4NO"].hint == "Open https://bot.example/slack/install and choose it."
+    assert "token" not in seen
+    keyless = checks(settings, clients.__getitem__, live=False, environment=environment | {
+        "DAYBREAK_STATE_KEY": "x" * 32
+    })  # fmt: skip
+    seen = {check.name: check for check in keyless}
+    assert "not readable" in seen["token of T1ONE"].said
+
+
+def test_a_token_of_another_workspace_fails(settings: Settings) -> None:
+    slack = Told()
+    slack.team = "T2TWO"
+    (check,) = of_slack(slack, settings, None, live=False, team="T1ONE")
+    assert (check.status, check.said) == ("fail", "it is that of T2TWO")
 
 
 def test_a_full_disk_fails() -> None:
