@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -121,6 +121,23 @@ class Store:
             self.engine.tables_of_sql[sql] = frozenset(tables_of(statement))
         self.tables_read |= self.engine.tables_of_sql[sql]
         return table
+
+    @property
+    def library(self) -> str:
+        """The name of the engine's own library of methods; empty where it has none."""
+        return self.engine.library.name if self.engine.library else ""
+
+    def by_library(
+        self, method: Literal["itemsets", "holding", "factors"], statement: Select, **how: Any
+    ) -> pa.Table:
+        """What the engine's library finds in the rows of a statement, without fetching them."""
+        sql, values = self.engine.compile(statement)
+        started = time.monotonic()
+        with self._bounded():
+            found = getattr(self.engine.library, method)(sql, values, self._running, **how)
+        self.reads.append(Read(sql, values, found.num_rows, time.monotonic() - started))
+        self.tables_read |= tables_of(statement)
+        return found
 
     def frame(self, statement: Select) -> pd.DataFrame:
         """The rows as a frame."""

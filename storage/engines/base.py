@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -123,6 +123,46 @@ def first_line(error: Exception) -> str:
     return text.partition("\n")[0][:300]
 
 
+class Library(Protocol):
+    """Methods of an engine's own library, for rows that do not fit this process.
+
+    Each takes a statement's text and values as `Engine.fetch` does.
+    """
+
+    name: str
+
+    def itemsets(
+        self,
+        sql: str,
+        values: Sequence[Any],
+        running: Running,
+        *,
+        minimum: int,
+        longest: int | None,
+        most: int,
+    ) -> pa.Table:
+        """`items` and `baskets`: the sets of items that `minimum` baskets or more hold."""
+
+    def holding(
+        self, sql: str, values: Sequence[Any], running: Running, sets: Sequence[Sequence[str]]
+    ) -> pa.Table:
+        """`place`, `late` and `baskets`: how many early and late baskets hold each set."""
+
+    def factors(
+        self,
+        sql: str,
+        values: Sequence[Any],
+        running: Running,
+        *,
+        pairs: int,
+        width: int,
+        rounds: int,
+        extra: float,
+        held_back: float,
+    ) -> pa.Table:
+        """`item` and `vector`, by alternating least squares."""
+
+
 class Engine(ABC):
     """One kind of database. Safe to use from many threads."""
 
@@ -133,6 +173,8 @@ class Engine(ABC):
     faults: tuple[type[Exception], ...] = ()
     #: waits, until the transaction ends, for other processes that make our tables
     schema_lock: ClassVar[str] = ""
+    #: fits itemsets and factors where the rows are
+    library: Library | None = None
 
     @property
     @abstractmethod

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import secrets
 import socket
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,8 +23,8 @@ from storage.engines.base import (
     OutOfMemoryError,
     QueryCancelledError,
     Running,
-    StoppedError,
     Statement,
+    StoppedError,
     StoreError,
     StoreUnavailableError,
     Writer,
@@ -33,6 +32,7 @@ from storage.engines.base import (
     missing_package,
     missing_table,
 )
+from storage.engines.mllib import MLlib
 from storage.schema import ENTITIES, metadata
 from storage.sql import SparkDialect
 
@@ -83,7 +83,7 @@ class SparkEngine(Engine):
         self.faults = self._error
         self.remote, _, place = url.partition("?tables=")
         self.place = place.rstrip("/")
-        self._tagging = threading.Lock()
+        self.library = MLlib(self)
         try:
             self._knock()
             # a session of our own: views of another store on the same server are another's
@@ -169,6 +169,12 @@ class SparkEngine(Engine):
 
     def fetch(self, sql: str, values: Sequence[Any], running: Running) -> pa.Table:
         """Under a tag of its own, by which it can be stopped."""
+        with self.asking(running) as session:
+            return session.sql(sql, args=list(values)).toArrow()
+
+    @contextlib.contextmanager
+    def asking(self, running: Running) -> Iterator[Any]:
+        """The session, for one question; what goes wrong with it is said in our words."""
         tag = f"daybreak-{secrets.token_hex(8)}"
 
         def stop() -> None:
@@ -178,7 +184,7 @@ class SparkEngine(Engine):
         running.start(stop)
         try:
             self._session.addTag(tag)  # of this thread
-            return self._session.sql(sql, args=list(values)).toArrow()
+            yield self._session
         except self._error as error:
             if explained := self._explained(error, running):
                 raise explained from error
