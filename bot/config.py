@@ -170,6 +170,15 @@ class SlackSettings(Section):
         return self
 
 
+class OperateSettings(Section):
+    """How whoever runs the bot looks at it, see docs/operating.md."""
+
+    host: str = Field("127.0.0.1", description="Where /healthz, /readyz and /metrics are told.")
+    port: int = Field(
+        0, ge=0, le=65535, description="Their port, such as 9464; 0: they are not told."
+    )
+
+
 class AccessSettings(Section):
     """Who may ask what, see docs/access.md.
 
@@ -334,6 +343,7 @@ class Settings(Section):
     )
     limits: LimitSettings = LimitSettings()
     slack: SlackSettings = SlackSettings()
+    operate: OperateSettings = OperateSettings()
     access: AccessSettings = AccessSettings()
     metrics: tuple[dict[str, Any], ...] = Field(
         (), description="Metrics of your own, with the fields of docs/configuration.md."

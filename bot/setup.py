@@ -1,5 +1,6 @@
 """Settings -> an open bot: the store, the state, and the context of a question."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analytics.catalog import Catalog
-from analytics.command import Asker, Context
+from analytics.command import COMMANDS, Asker, Context
 from analytics.errors import DataUnavailableError
 from analytics.period import morning_after
 from bot.access import Access, Directory, everyone
@@ -18,6 +19,7 @@ from storage.engines import StoreError
 from storage.overlay import OverlayError
 from storage.state import State, StateError
 from storage.store import Store
+from storage.tallies import count_in
 
 
 @dataclass(frozen=True)
@@ -120,18 +122,25 @@ class Bot:
         return answer(text, ctx, placed, begun)
 
     def audit(self, asked: Asked, connection: Any = None) -> None:
-        """Keep a question in the audit, at once or in the transaction of a `connection`."""
-        self.state.record_question(
-            asker=asked.asker,
-            surface=asked.surface,
-            channel=asked.channel,
-            text=asked.text,
-            canonical=asked.canonical,
-            outcome=asked.outcome,
-            seconds=asked.seconds,
-            reference=asked.reference,
-            connection=connection,
-        )
+        """Keep a question in the audit, and count it; in a transaction of its own, or in that of
+        the `connection`.
+        """
+        verb = (asked.canonical or "").partition(" ")[0]
+        known = verb if verb in COMMANDS else "unknown"
+        with contextlib.nullcontext(connection) if connection else self.state.transaction() as kept:
+            self.state.record_question(
+                asker=asked.asker,
+                surface=asked.surface,
+                channel=asked.channel,
+                text=asked.text,
+                canonical=asked.canonical,
+                outcome=asked.outcome,
+                seconds=asked.seconds,
+                reference=asked.reference,
+                connection=kept,
+            )
+            ending = {"verb": known, "outcome": asked.outcome}
+            count_in(self.state, kept, "question", seconds=asked.seconds, **ending)
 
 
 def open_store(settings: Settings) -> Store:

@@ -13,7 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.state import NowUs, State, microseconds, posts
+from storage.state import MICROSECONDS_PER_SECOND, NowUs, State, microseconds, posts
+from storage.tallies import count_in
 
 DUE, SENDING, SENT, FAILED = "due", "sending", "sent", "failed"
 
@@ -113,6 +114,7 @@ class Outbox:
         return self._change_in(
             connection,
             parcel,
+            "put_off",
             status=DUE,
             lease_until=0,
             tried=0,
@@ -122,12 +124,16 @@ class Outbox:
     def look_later(self, parcel: Parcel, *, wait_seconds: float) -> bool:
         """Nobody knows whether the call posted: it is to be looked up after `wait_seconds`."""
         later = NowUs() + microseconds(wait_seconds)
-        return self._change(parcel, lease_until=0, not_before=later)
+        with self.state.transaction() as connection:
+            return self._change_in(connection, parcel, "unknown", lease_until=0, not_before=later)
 
     def step_done(self, parcel: Parcel, step: int, ts: str, lease_seconds: float) -> bool:
         """So much of the body is sent; the next step is tried under the same claim."""
         longer = NowUs() + microseconds(lease_seconds)
-        return self._change(parcel, step=step, ts=ts, tried=1, lease_until=longer)
+        with self.state.transaction() as connection:
+            return self._change_in(
+                connection, parcel, step=step, ts=ts, tried=1, lease_until=longer
+            )
 
     def sent(self, parcel: Parcel, *, ts: str = "", check_seconds: float = 0.0) -> bool:
         """All of it is sent, as the message `ts`."""
@@ -147,7 +153,7 @@ class Outbox:
         check_at = NowUs() + microseconds(check_seconds) if is_doubtful else 0
         named = {"ts": ts} if ts else {}
         return self._change_in(
-            connection, parcel, status=SENT, lease_until=0, check_at=check_at, **named
+            connection, parcel, "sent", status=SENT, lease_until=0, check_at=check_at, **named
         )
 
     def ts_of(self, key: str) -> str | None:
@@ -209,7 +215,9 @@ class Outbox:
 
     def failed_in(self, connection: sa.Connection, parcel: Parcel, error: str) -> bool:
         """As `failed`, inside a transaction."""
-        return self._change_in(connection, parcel, status=FAILED, lease_until=0, error=error[:200])
+        return self._change_in(
+            connection, parcel, "failed", status=FAILED, lease_until=0, error=error[:200]
+        )
 
     def unfinished(self) -> int:
         """Posts that are due or being sent."""
@@ -232,14 +240,20 @@ class Outbox:
             empty = sa.update(posts).where(ended, old, holds).values(body="", check_at=0)
             return deleted + connection.execute(empty).rowcount
 
-    def _change(self, parcel: Parcel, **values: object) -> bool:
-        with self.state.transaction() as connection:
-            return self._change_in(connection, parcel, **values)
-
-    def _change_in(self, connection: sa.Connection, parcel: Parcel, **values: object) -> bool:
+    def _change_in(
+        self, connection: sa.Connection, parcel: Parcel, outcome: str = "", **values: object
+    ) -> bool:
+        """Whether it was ours to change; then the `outcome` of a send is counted."""
         ours = (posts.c.id == parcel.id) & (posts.c.fence == parcel.fence)
         change = sa.update(posts).where(ours, posts.c.status == SENDING).values(values)
-        return connection.execute(change).rowcount == 1
+        age = connection.execute(change.returning(NowUs() - posts.c.made_at)).scalar_one_or_none()
+        if age is None:
+            return False
+        if outcome:
+            count_in(self.state, connection, "posts", outcome=outcome)
+        if outcome == "sent":
+            count_in(self.state, connection, "post", seconds=age / MICROSECONDS_PER_SECOND)
+        return True
 
 
 def _parcel(row: sa.Row[Any]) -> Parcel:

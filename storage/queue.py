@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from storage.state import MICROSECONDS_PER_SECOND, NowUs, State, jobs, microseconds
+from storage.tallies import count_in
 
 WAITING, RUNNING, DONE, CANCELLED = "waiting", "running", "done", "cancelled"
 
@@ -117,9 +118,12 @@ class Queue:
         counted = sa.select(sa.func.count(), own).where(UNFINISHED, ~IS_CHORE)
         ahead, of_person = connection.execute(counted).one()
         if of_person >= self.per_person:
+            count_in(self.state, connection, "busy", full="person")
             return Full(by_person=True)
         if ahead >= self.workers + self.waiting:
+            count_in(self.state, connection, "busy", full="line")
             return Full(by_person=False)
+        count_in(self.state, connection, "accepted")
         job = add_job_in(connection, offer.person, offer.work)
         return Place(max(0, ahead - self.workers + 1), job)
 
@@ -149,9 +153,18 @@ class Queue:
         )
         with self.state.transaction() as connection:
             row = connection.execute(take).one_or_none()
-        if row is None:
-            return None
-        return Claim(row.id, row.fence, row.person, row.work, seconds_of(row.waited))
+            if row is None:
+                return None
+            claim = Claim(row.id, row.fence, row.person, row.work, seconds_of(row.waited))
+            self._count(connection, claim)
+        return claim
+
+    def _count(self, connection: sa.Connection, claim: Claim) -> None:
+        """How long a question waited; or that a job is begun again, as its holder was lost."""
+        if claim.fence > 1:
+            count_in(self.state, connection, "begun_again")
+        elif not claim.person.startswith(CHORE):
+            count_in(self.state, connection, "wait", seconds=claim.waited)
 
     def renew(self, claims: list[Claim], lease_seconds: float) -> list[Claim]:
         """Keep these claims for longer; those that are still ours."""

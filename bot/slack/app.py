@@ -8,12 +8,13 @@ import datetime as dt
 import html
 import logging
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from slack_bolt import App, BoltResponse
+from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -45,6 +46,7 @@ from bot.slack.blocks import (
     plain_message,
 )
 from bot.slack.home import QUESTION
+from bot.slack.metrics import ACKS
 from bot.slack.modals import (
     FORM,
     PICK,
@@ -115,6 +117,18 @@ def identify(client: WebClient) -> Identity:
     return Identity(str(me["team_id"]), str(me.get("bot_id") or ""), str(me["user_id"]))
 
 
+class TimedApp(App):
+    """Bolt's app, which tells how long Slack waited for its acknowledgement."""
+
+    def dispatch(self, req: BoltRequest) -> BoltResponse:
+        """One request, over either transport."""
+        since = time.monotonic()
+        try:
+            return super().dispatch(req)
+        finally:
+            ACKS.observe(time.monotonic() - since)
+
+
 def slack_app(
     bot: Bot,
     queue: Queue,
@@ -142,7 +156,7 @@ def slack_app(
             bot_user_id=me.bot_user,
         )
 
-    app = App(
+    app = TimedApp(
         logger=bolt_log,
         client=poster.client,
         signing_secret=signing_secret,

@@ -20,7 +20,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.errors import DataUnavailableError, UserError
-from bot.config import Settings, secret
+from bot.config import OperateSettings, Settings, secret
 from bot.scheduling import take_config
 from bot.setup import Bot
 from bot.slack.analysts import Analyst, finish_without
@@ -29,6 +29,7 @@ from bot.slack.app import Identity, SlackRefusedError, identify, slack_app
 from bot.slack.blocks import Message
 from bot.slack.edge import Edge
 from bot.slack.keeper import Keeper, Killed
+from bot.slack.listener import Listener, Readiness
 from bot.slack.notices import Notices
 from bot.slack.oauth import TeamsClient, pages, workspaces_of
 from bot.slack.people import People
@@ -69,6 +70,8 @@ RUNS_FOR_S = 90 * 24 * 3600.0
 AUDIT_DAYS = 730
 HOUSEKEEPING_EVERY_S = 3600
 FRESHNESS_EVERY_S = 300
+#: A process that was held up says once that it lives.
+BEATS = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 KEEP_ALIVE_S = 5
 CONNECTIONS = 200
 
@@ -99,11 +102,12 @@ class PortTakenError(UserError):
 
     code = "port_taken"
 
-    def __init__(self, host: str, port: int) -> None:
-        """`host` and `port` are those of the settings."""
+    def __init__(self, host: str, port: int, section: str = "slack") -> None:
+        """`host` and `port` are those of a section of the settings."""
+        keys = f"{section}.host and {section}.port"
         super().__init__(
             f"I can't listen on {host}:{port}.",
-            hint="Stop what listens there, or change slack.host and slack.port in config.yaml.",
+            hint=f"Stop what listens there, or change {keys} in config.yaml.",
         )
 
 
@@ -130,6 +134,11 @@ def needed(name: str) -> str:
 class Transport(Protocol):
     """How Slack reaches the app."""
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether Slack's requests can come."""
+        ...
+
     def start(self) -> None:
         """Begin to take requests. Raises SlackRefusedError where Slack says no."""
         ...
@@ -145,6 +154,11 @@ class SocketTransport:
     def __init__(self, app: App, app_token: str) -> None:
         """`app_token` is the xapp token."""
         self.handler = SocketModeHandler(app, app_token, trace_enabled=False)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is open."""
+        return bool(self.handler.client.is_connected())
 
     def start(self) -> None:
         """Connect."""
@@ -189,6 +203,11 @@ class HttpTransport:
         )
         self.thread = threading.Thread(target=self.server.run, name="http")
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it listens."""
+        return self.server.started and self.thread.is_alive() and not self.server.should_exit
+
     def start(self) -> None:
         """Listen. Raises PortTakenError."""
         self.thread.start()
@@ -218,10 +237,16 @@ class EdgeService:
     transport: Transport
     ticker: BackgroundScheduler
     clock: Ticker
+    listener: Listener | None = None
     is_quiet: bool = False
 
     def start(self) -> None:
         """Take questions. Raises UserError where Slack says no."""
+        if self.listener is not None:
+            try:
+                self.listener.start()
+            except OSError as error:
+                raise PortTakenError(*self.listener.address, "operate") from error
         self.senders.start()
         self.transport.start()
         self.ticker.start()
@@ -245,6 +270,8 @@ class EdgeService:
         unsent = self.senders.stop(send)
         left = self.queue.unfinished() + unsent
         processes.gone(self.bot.state, processes.own_name("edge"))
+        if self.listener is not None:
+            self.listener.stop()
         self.bot.close()
         return left
 
@@ -281,7 +308,23 @@ def edge_service(settings: Settings, asked: Callable[[], None]) -> EdgeService:
         transport = SocketTransport(app, other)
     take_config(bot.state, settings, bot.catalog)
     clock = Ticker(bot.state, settings.limits)
-    return EdgeService(bot, app, poster, queue, senders, transport, ticker(bot), clock)
+    every = ticker(bot)
+    every.add_job(beat, "interval", args=(bot, "edge", dict), seconds=BEAT_EVERY_S, **BEATS)
+    edge_of_slack = EdgeService(bot, app, poster, queue, senders, transport, every, clock)
+    if settings.operate.port:
+        edge_of_slack.listener = listener_of(edge_of_slack, settings.operate)
+    return edge_of_slack
+
+
+def listener_of(edge: EdgeService, told: OperateSettings) -> Listener:
+    """What tells whoever looks after the bot how the edge is, and all behind it."""
+    ready = Readiness(
+        edge.bot,
+        is_connected=lambda: edge.transport.is_connected,
+        since_tick=lambda: edge.clock.since_tick,
+        is_stopping=lambda: edge.is_quiet,
+    )
+    return Listener(edge.bot, ready, told.host, told.port)
 
 
 def client_of(settings: Settings) -> WebClient:
@@ -373,9 +416,8 @@ def analyst_service(
         memory_bytes=bot.settings.limits.memory_bytes or machine_memory() * 3 // 4,
     )
     beats = BackgroundScheduler(timezone="UTC")
-    every = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     beats.add_job(
-        beat, "interval", args=(bot, "analyst", worker.facts), seconds=BEAT_EVERY_S, **every
+        beat, "interval", args=(bot, "analyst", worker.facts), seconds=BEAT_EVERY_S, **BEATS
     )
     return AnalystService(bot, keeper, aside, beats)
 

@@ -9,6 +9,7 @@ import datetime as dt
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
@@ -42,6 +43,7 @@ class Ticker:
         self.catch_up = dt.timedelta(hours=limits.catch_up_hours)
         self.chores = chores
         self._slots: dict[str, int] = {}
+        self._ticked = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="ticker", daemon=True)
 
@@ -55,10 +57,16 @@ class Ticker:
         if self._thread.ident is not None:
             self._thread.join(TICK_S)
 
+    @property
+    def since_tick(self) -> float:
+        """Seconds since it last looked and could."""
+        return time.monotonic() - self._ticked
+
     def _loop(self) -> None:
         while True:
             try:
                 self.tick()
+                self._ticked = time.monotonic()
             except StateError as error:
                 log.exception("state_error", extra={"detail": error.detail})
             except Exception:

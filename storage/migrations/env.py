@@ -14,7 +14,8 @@ import storage.installs
 import storage.processes
 import storage.runs
 import storage.schedules
-import storage.segments  # noqa: F401 - their tables
+import storage.segments
+import storage.tallies  # noqa: F401 - their tables
 from storage.state import VERSION_TABLE, metadata
 
 context.configure(
