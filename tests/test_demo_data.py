@@ -13,7 +13,7 @@ import pytest
 
 from storage.demo import planted, real
 from storage.demo.items import FEES, OTHER, RULES_FILE, categorise, comparable, is_product, items
-from storage.demo.simulate import FUNNEL, simulate
+from storage.demo.simulate import FUNNEL, manners, read_shop, simulate
 from storage.demo.sources import SOURCES
 from storage.engines import arrow_type
 from storage.schema import metadata
@@ -492,3 +492,61 @@ def test_checkouts_left_behind_go_before_a_lapse(sessions: pd.DataFrame, sales: 
     marked = orders["order_id"].isin(pairs.loc[soon & before_next, "order_id"])
     assert marked[lapsed].mean() > 0.4
     assert marked[back].mean() < 0.15
+
+
+# --- who visits how --------------------------------------------------------------------------
+
+
+def mannered(events: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
+    """One row per session of known people: device, channel, pages, depth, and the manner."""
+    shop = read_shop(lines)
+    manner = pd.Series(np.array(planted.MANNERS)[manners(shop)], shop.person_ids)
+    known = events[events["person_id"].isin(manner.index)]
+    first = known.drop_duplicates("session_id").set_index("session_id")
+    pages = known[known["name"].isin(["visit", "view_item"])].groupby("session_id").size()
+    return first.assign(pages=pages, manner=first["person_id"].map(manner))
+
+
+def test_people_keep_their_manner(events: pd.DataFrame, lines: pd.DataFrame):
+    visits = mannered(events, lines)
+    mobile = (visits["device"] == "mobile").groupby(visits["manner"]).mean()
+    assert mobile["phone"] == pytest.approx(0.87, abs=0.03)
+    assert mobile["comparing"] == pytest.approx(mobile["straight"], abs=0.02)
+    assert mobile["straight"] == pytest.approx(0.10, abs=0.03)
+    pages = visits["pages"].groupby(visits["manner"]).mean()
+    assert pages["comparing"] == pytest.approx(2.8, abs=0.1)
+    assert pages["phone"] == pytest.approx(pages["straight"], abs=0.05)
+    people = visits.drop_duplicates("person_id")["manner"].value_counts(normalize=True)
+    for name, share in zip(planted.MANNERS, planted.MANNER_SHARE, strict=True):
+        assert people[name] == pytest.approx(share, abs=0.03)
+
+
+def test_manners_and_lapses_change_no_day(
+    events: pd.DataFrame, lines: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(planted, "MANNER_KEPT", 0.0)
+    monkeypatch.setattr(planted, "LAPSE_LEAVES", 0.0)
+    twin = simulate(lines)["events"].to_pandas()
+    assert daily(twin) == daily(events)
+    mobile = (mannered(twin, lines).assign(m=lambda v: v["device"] == "mobile")).groupby("manner")
+    assert mobile["m"].mean().max() - mobile["m"].mean().min() < 0.02
+
+
+def daily(events: pd.DataFrame) -> list[dict[tuple[str, ...], int]]:
+    """Sessions by day and device, channel and whether they bought; and by day and furthest step."""
+    ends = events.drop_duplicates("session_id", keep="last")
+    ends = ends.assign(day=ends["at"].dt.floor("D"), buys=ends["name"] == "purchase")
+    return [
+        ends.groupby(by).size().to_dict()
+        for by in (["day", "device", "channel", "buys"], ["day", "name"])
+    ]
+
+
+def test_pairs_are_looked_at_together_as_planted(events: pd.DataFrame):
+    seen = events[(events["name"] == "view_item") & events["person_id"].str.startswith("v")]
+    visits = seen["session_id"].nunique()
+    for one, other in planted.LOOKED_AT_TOGETHER:
+        both = set(seen.loc[seen["item_id"] == one, "session_id"]) & set(
+            seen.loc[seen["item_id"] == other, "session_id"]
+        )
+        assert len(both) / visits == pytest.approx(planted.TOGETHER_SHARE, rel=0.1)

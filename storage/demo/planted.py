@@ -82,6 +82,26 @@ HOME_COUNTRY = "United Kingdom"
 LAPSE_DAYS = 90
 ABANDONED_IF_LAPSED = 0.5
 ABANDONED_IF_BACK = 0.1
+#: Of the visits in the month after an order, how surely those of people who lapse are the ones of
+#: their day that end in a checkout left behind. Of the orders whose 90 days are not over, this
+#: share is taken to lapse.
+LAPSE_LEAVES = 0.95
+OPEN_LAPSES = 0.35
+LAPSE_SEEN_DAYS = 30
+
+#: Before an order: how many visits on average, in how many days on average.
+VISITS_BEFORE = (1.6, 6.0)
+
+#: How people of known orders visit, drawn once for each: on the phone; comparing several items; or
+#: straight to it. A visit goes to the people whose way it is with this certainty, within its day:
+#: how many visits of each kind a day has does not change.
+MANNERS = ("phone", "comparing", "straight")
+MANNER_SHARE = (0.25, 0.30, 0.45)
+MANNER_KEPT = 0.95
+
+#: Items that visitors look at together: each pair in this share of their visits that see items.
+LOOKED_AT_TOGETHER = (("22423", "82494L"), ("22727", "84946"), ("20725", "22457"))
+TOGETHER_SHARE = 0.03
 
 
 def cell_shares() -> list[list[float]]:

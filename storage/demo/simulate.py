@@ -9,7 +9,7 @@ Same input, same tables, byte for byte. Times are the shop's local ones until th
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,8 @@ QUIET_DAY = 0.25
 #: How far sessions that end in nothing get: P(view), P(cart | view), P(checkout | cart).
 DEPTH_OF_VISITORS = (0.15, 0.30, 0.30)
 DEPTH_OF_CUSTOMERS = (0.40, 0.35, 0.30)
-#: Sessions without an order per order of a known person, before it and after it.
-BROWSING_BEFORE = (1.6, 6.0)  # how many on average, how many days before on average
-BROWSING_AFTER = (0.8, 15.0)
+#: Sessions without an order after each order of a known person; before it, `VISITS_BEFORE`.
+BROWSING_AFTER = (0.8, 15.0)  # how many on average, how many days after on average
 #: Of visitors' sessions, those of somebody new; others are of somebody who came lately.
 NEW_VISITOR = 0.25
 RETURN_LAG = 4_000  # how many visitors ago a returning one first came, on average
@@ -158,6 +157,7 @@ def browse(shop: Shop) -> tuple[Sessions, pd.DataFrame]:
     buying = buying_sessions(shop)
     known = known_people(shop)
     strangers, visitors = visitors_sessions(shop, known)
+    buying, known = (on_their_devices(shop, s) for s in (buying, known))
     return Sessions.joined(buying, known, strangers), visitors
 
 
@@ -191,9 +191,9 @@ def known_people(shop: Shop) -> Sessions:
     after_of = np.repeat(index, draws.poisson(BROWSING_AFTER[0], len(index)))
     after = day[after_of] + whole_days(1 + draws.exponential(BROWSING_AFTER[1], len(after_of)))
     returning = index[orders["next_at"].notna().to_numpy()]
-    before_of = np.repeat(returning, draws.poisson(BROWSING_BEFORE[0], len(returning)))
+    before_of = np.repeat(returning, draws.poisson(planted.VISITS_BEFORE[0], len(returning)))
     before = until[before_of] - whole_days(
-        1 + draws.exponential(BROWSING_BEFORE[1], len(before_of))
+        1 + draws.exponential(planted.VISITS_BEFORE[1], len(before_of))
     )
     left_of, left = abandoned_checkouts(shop, day, until)
 
@@ -204,25 +204,23 @@ def known_people(shop: Shop) -> Sessions:
     fits = (on > day[order]) & (on < until[order])
     quiet = np.isin(on, np.unique(day), invert=True) & (draws.random(len(on)) > QUIET_DAY)
     keep = fits & ~quiet
+    order, on = order[keep], on[keep]
+    person = orders["person"].to_numpy()[order]
+    start = on + times_of_day(draws, shop, on)
+    depth = depths_dealt(shop, person, on, depth[keep], leaving_for_good(shop, order, on))
     return Sessions(
-        orders["person"].to_numpy()[order[keep]],
-        on[keep] + times_of_day(draws, shop, on[keep]),
-        depth[keep],
+        person,
+        start,
+        depth,
         draws.choice(len(buying_chance()), int(keep.sum()), p=leaving_chance()),
         np.full(int(keep.sum()), NO_ORDER),
     )
 
 
 def abandoned_checkouts(shop: Shop, day: Array, until: Array) -> tuple[Array, Array]:
-    """The planted churn driver: (order, day) of checkouts left behind within two weeks after.
-
-    Whether the person lapses is known from the real orders; where the data end too early to know,
-    the order counts as neither.
-    """
+    """The planted churn driver: (order, day) of checkouts left behind within two weeks after."""
     draws = stream("abandoned checkouts")
-    lapse = np.timedelta64(planted.LAPSE_DAYS, "D")
-    lapsed = until - day > lapse
-    back = shop.orders["next_at"].notna().to_numpy() & ~lapsed
+    lapsed, back = after_orders(shop)
     chance = np.select(
         [lapsed, back], [planted.ABANDONED_IF_LAPSED, planted.ABANDONED_IF_BACK], 0.0
     )
@@ -230,6 +228,91 @@ def abandoned_checkouts(shop: Shop, day: Array, until: Array) -> tuple[Array, Ar
     room = np.minimum((until - day)[order] / DAY, 15).astype(int)  # days after the order, excluded
     on = day[order] + whole_days(1 + draws.random(len(order)) * np.maximum(room - 1, 0))
     return order, on
+
+
+def after_orders(shop: Shop) -> tuple[Array, Array]:
+    """Per order: whether the person lapses after it, and whether they come back sooner.
+
+    It is known from the real orders; where the data end too early to know, it is neither.
+    """
+    at = shop.orders["at"].to_numpy().astype("datetime64[D]")
+    next_at = shop.orders["next_at"]
+    until = np.where(next_at.isna(), shop.through + DAY, next_at.to_numpy())
+    lapsed = until.astype("datetime64[D]") - at > np.timedelta64(planted.LAPSE_DAYS, "D")
+    return lapsed, next_at.notna().to_numpy() & ~lapsed
+
+
+def leaving_for_good(shop: Shop, order: Array, on: Array) -> Array:
+    """Which visits come soon after an order that the person lapses after, or is taken to."""
+    draws = stream("leaving for good")
+    lapsed, back = after_orders(shop)
+    lapses = lapsed | (~back & (draws.random(len(lapsed)) < planted.OPEN_LAPSES))
+    day = shop.orders["at"].to_numpy().astype("datetime64[D]")[order]
+    soon = on - day <= np.timedelta64(planted.LAPSE_SEEN_DAYS, "D")
+    return np.asarray(lapses[order] & soon)
+
+
+# --- who visits how --------------------------------------------------------------------------
+
+
+def manners(shop: Shop) -> Array:
+    """How each known person visits: an index into `planted.MANNERS`."""
+    draws = stream("manners")
+    return draws.choice(len(planted.MANNERS), len(shop.person_ids), p=planted.MANNER_SHARE)
+
+
+def has_manner(shop: Shop, person: Array, manner: str) -> Array:
+    """Whether each of these people, by number, visits that way; visitors have no way of theirs."""
+    known = person < len(shop.person_ids)
+    own = manners(shop)[np.where(known, person, 0)]
+    return np.asarray(known & (own == planted.MANNERS.index(manner)))
+
+
+def dealt(
+    draws: np.random.Generator, day: Array, values: Array, rank: Array, wanted: Array
+) -> Array:
+    """The values dealt anew within each day: those of high rank to whom they are wanted most.
+
+    What a day holds stays as it was: only whose it is changes. Ties fall by chance.
+    """
+    having = np.lexsort((draws.random(len(day)), rank, day))
+    getting = np.lexsort((draws.random(len(day)), wanted, day))
+    found = values.copy()
+    found[getting] = values[having]
+    return found
+
+
+def surely(draws: np.random.Generator, who: Array, certainty: float) -> Array:
+    """A wish of 1 for those, with that certainty; else one of 0 or 1 by chance."""
+    by_chance = draws.permutation(who)
+    return np.where(draws.random(len(who)) < certainty, who, by_chance).astype(int)
+
+
+def on_their_devices(shop: Shop, sessions: Sessions) -> Sessions:
+    """Sessions of known people with the mobile cells of each day dealt to those on the phone."""
+    draws = stream(f"devices of {sessions.order.max()}")
+    mobile = sessions.cell // len(planted.CHANNELS) == planted.DEVICES.index("mobile")
+    phone = has_manner(shop, sessions.person, "phone")
+    wanted = surely(draws, phone, planted.MANNER_KEPT)
+    day = sessions.start.astype("datetime64[D]")
+    return replace(sessions, cell=dealt(draws, day, sessions.cell, mobile, wanted))
+
+
+def depths_dealt(shop: Shop, person: Array, day: Array, depth: Array, leaving: Array) -> Array:
+    """How far visits get: each day's checkouts left behind go to who leaves for good, and the
+    visits that see items to who compares.
+    """
+    draws = stream("depths dealt")
+    last = surely(draws, leaving, planted.LAPSE_LEAVES)
+    found = dealt(draws, day, depth, depth == CHECKOUT, last)
+    rest = np.flatnonzero(found < CHECKOUT)
+    comparing = has_manner(shop, person[rest], "comparing")
+    wanted = surely(draws, comparing, planted.MANNER_KEPT)
+    found[rest] = dealt(draws, day[rest], found[rest], found[rest] >= VIEW, wanted)
+    return found
+
+
+# --- visitors --------------------------------------------------------------------------------
 
 
 def visitors_sessions(shop: Shop, known: Sessions) -> tuple[Sessions, pd.DataFrame]:
@@ -410,12 +493,37 @@ def items_looked_at(draws: np.random.Generator, shop: Shop, sessions: Sessions) 
     first, end = shop.first_line[order], shop.first_line[order + 1]
     items[buying] = shop.bought[pick(draws, first, end, most)]
 
-    views = 1 + draws.choice(most, count, p=VIEWS)
+    views = views_dealt(shop, sessions, 1 + draws.choice(most, count, p=VIEWS))
+    views = looked_at_together(shop, sessions, items, views)
     for place in range(1, most):
         again = (items[:, :place] == items[:, place : place + 1]).any(axis=1)
         items[again | (place >= views), place] = -1
     items[sessions.depth < VIEW] = -1
     return items
+
+
+def views_dealt(shop: Shop, sessions: Sessions, views: Array) -> Array:
+    """How many items each session looks at: of each day's known people, most those who compare."""
+    draws = stream("views dealt")
+    known = np.flatnonzero((sessions.person < len(shop.person_ids)) & (sessions.depth >= VIEW))
+    comparing = has_manner(shop, sessions.person[known], "comparing")
+    wanted = surely(draws, comparing, planted.MANNER_KEPT)
+    day = sessions.start[known].astype("datetime64[D]")
+    found = views.copy()
+    found[known] = dealt(draws, day, views[known], views[known], wanted)
+    return found
+
+
+def looked_at_together(shop: Shop, sessions: Sessions, items: Array, views: Array) -> Array:
+    """Puts the planted pairs into `items` of visitors' sessions; returns the numbers of views."""
+    draws = stream("looked at together")
+    seeing = (sessions.person >= len(shop.person_ids)) & (sessions.depth >= VIEW)
+    pairs = np.searchsorted(shop.item_ids, np.array(planted.LOOKED_AT_TOGETHER))
+    shares = planted.TOGETHER_SHARE * np.arange(1, len(planted.LOOKED_AT_TOGETHER) + 1)
+    which = np.searchsorted(shares, draws.random(len(views)), side="right")
+    chosen = seeing & (which < len(pairs))
+    items[chosen, :2] = pairs[which[chosen]]
+    return np.where(chosen, np.maximum(views, 2), views)
 
 
 def pick(draws: np.random.Generator, first: Array, end: Array, count: int) -> Array:

@@ -62,7 +62,7 @@ def test_a_day_without_its_afternoon_is_held_and_shown_marked_when_asked(shop: C
         asked("digest", shop)
     assert held.value.code == "held"
     assert "nothing from 13:00 to 18:00" in held.value.message
-    assert "10 hours are without data: 47.7 % complete" in held.value.message
+    assert "11 hours are without data: 47.6 % complete" in held.value.message
     assert "`digest 2011-12-09 anyway`" in held.value.hint
     result = asked("digest anyway", shop)
     assert result.headline.startswith("Incomplete data.")

@@ -182,7 +182,7 @@ def test_the_demo_ends_at_noon_of_its_last_day(shops: dict[str, Context]) -> Non
     for ctx in shops.values():
         result = quality(ctx, "last 14 days")
         assert result.headline == (
-            "9 Dec 2011 is held: Events: nothing from 13:00 to 23:00, usually 1,417 rows, and "
+            "9 Dec 2011 is held: Events: nothing from 13:00 to 24:00, usually 1,440 rows, and "
             "2 more findings; of 14 days 1 are held and 2 noted."
         )
 
