@@ -11,9 +11,10 @@ from analytics.errors import UserError
 from bot import VERSION, moving, terminal
 from bot.config import Settings, StateSettings, StoreSettings, load_settings
 from bot.demo import PLANS, demo
-from bot.loading import load
+from bot.elsewhere import open_bot
 from bot.render.docs import commands_page, configuration_page
 from bot.setup import Bot
+from storage.engines import of_one_process
 
 FOLDER = Path(".daybreak")
 
@@ -114,7 +115,8 @@ def act(args: argparse.Namespace) -> int:
         return doctor(
             settings, lambda token: web_client(token, settings.slack.api_url), live=args.live
         )
-    bot = Bot.open(settings) if args.action == "load" else terminal.open_bot(settings)
+    may_open_too = args.action == "load" and not of_one_process(settings.store.url)
+    bot = Bot.open(settings) if may_open_too else open_bot(settings)
     try:
         if args.action == "ask":
             question = " ".join(args.question)
@@ -122,8 +124,7 @@ def act(args: argparse.Namespace) -> int:
                 bot, question, as_json=args.json, as_csv=args.csv, pictures=args.png
             )
         if args.action == "load":
-            load(bot, args.entity, args.files, source=args.source, yes=args.yes)
-            return 0
+            return terminal.load(bot, args.entity, args.files, source=args.source, yes=args.yes)
         return terminal.prompt(bot, FOLDER / "history")
     finally:
         bot.close()

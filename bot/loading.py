@@ -1,13 +1,17 @@
 """`python -m bot load`: files into the store, with a mapping that is configured or confirmed."""
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.prompt import Confirm
 from rich.table import Table as Grid
 
@@ -15,8 +19,9 @@ from analytics.errors import DataUnavailableError, UserError
 from analytics.words import counted
 from bot.setup import Bot
 from storage.engines import StoreError
-from storage.load.load import LoadReport, load_files, rejected, sample_of
-from storage.load.mapping import Mapping, Recipe, parse_mapping, recipe_of
+from storage.load.files import file_digest
+from storage.load.load import LoadReport, Progress, load_files, rejected, sample_of
+from storage.load.mapping import parse_mapping, recipe_of
 from storage.load.proposal import Proposal, propose_mapping
 
 REJECTS_SHOWN = 5
@@ -28,50 +33,124 @@ class MappingNeededError(UserError):
     code = "mapping_needed"
 
 
-def load(
-    bot: Bot, entity: str, files: Sequence[Path], *, source: str | None, yes: bool
-) -> LoadReport:
-    """Load files as an entity, or by a recipe of config.yaml. Raises UserError.
+@dataclass(frozen=True)
+class Order:
+    """What is to be loaded: files by their whole paths, as which entity, by which mapping.
+
+    `mapping` is an entry of `loads:` as YAML. `digests` are those of the files, where somebody else
+    is to load them: what is found there must be what was meant.
+    """
+
+    entity: str
+    files: tuple[str, ...]
+    mapping: str
+    source: str
+    digests: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """As the audit calls it."""
+        return f"load {self.entity} {' '.join(Path(f).name for f in self.files)}"
+
+    def to_json(self) -> str:
+        """As the queue keeps it."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Order":
+        """As the queue gave it."""
+        body = json.loads(text)
+        lists = {name: tuple(body[name]) for name in ("files", "digests")}
+        return cls(**{**body, **lists})
+
+
+def order_of(
+    bot: Bot,
+    entity: str,
+    files: Sequence[Path],
+    console: Console,
+    *,
+    source: str | None,
+    yes: bool,
+) -> Order:
+    """What is to be loaded, as an entity or by a recipe of config.yaml. Raises UserError.
 
     Without a configured mapping one is proposed from the first file, shown, and confirmed unless
     `yes`.
     """
-    if bot.store.engine.overlays:
-        raise DataUnavailableError(
-            "The store's tables are your own: I only read them.",
-            hint="Fill them with your own tools, or take `store.tables` out of config.yaml.",
-        )
-    console = Console(stderr=True, highlight=False)
+    refuse_tables_of_others(bot)
     missing = [str(f) for f in files if not f.is_file()]
     if missing:
         raise DataUnavailableError(f"There is no file {missing[0]}.", hint="Check its path.")
     try:
-        mapping, target = mapping_for(bot, entity, files[0], console, yes=yes)
-        name = source or files[0].stem
-        with progress_bar(console) as tell:
-            report = load_files(
-                bot.store,
-                target,
-                files,
-                mapping,
-                source=name,
-                description=f"rows of {', '.join(f.name for f in files)}"[:200],
-                progress=tell,
-            )
+        config, target = mapping_for(bot, entity, files[0], console, yes=yes)
     except StoreError as error:
         raise DataUnavailableError(error.message, hint=error.hint) from error
-    show(report, bot, console)
-    return report
+    whole = tuple(str(f.resolve()) for f in files)
+    mapping = yaml.safe_dump(config, sort_keys=False)
+    return Order(target, whole, mapping, source or files[0].stem)
+
+
+def vouched(order: Order) -> Order:
+    """The order with the digests of its files."""
+    return replace(order, digests=tuple(file_digest(Path(f)).hex() for f in order.files))
+
+
+def loaded(bot: Bot, order: Order, tell: Progress) -> LoadReport:
+    """Take the files into the store; `tell` hears how far it is. Raises UserError."""
+    refuse_tables_of_others(bot)
+    files = [Path(f) for f in order.files]
+    try:
+        for file, digest in zip(files, order.digests or [""] * len(files), strict=True):
+            refuse_another(file, digest)
+        return load_files(
+            bot.store,
+            order.entity,
+            files,
+            parse_mapping(yaml.safe_load(order.mapping)),
+            source=order.source,
+            description=f"rows of {', '.join(f.name for f in files)}"[:200],
+            progress=tell,
+        )
+    except StoreError as error:
+        raise DataUnavailableError(error.message, hint=error.hint) from error
+
+
+def refuse_tables_of_others(bot: Bot) -> None:
+    """Raises DataUnavailableError where the store is not ours to fill."""
+    if bot.settings.store.tables:
+        raise DataUnavailableError(
+            "The store's tables are your own: I only read them.",
+            hint="Fill them with your own tools, or take `store.tables` out of config.yaml.",
+        )
+
+
+def refuse_another(file: Path, digest: str) -> None:
+    """Raises DataUnavailableError where a file is not the one that was meant; none was: no digest.
+
+    Raises StoreError where it can't be read.
+    """
+    if not digest:
+        return
+    if not file.is_file():
+        raise DataUnavailableError(
+            f"The running bot sees no file {file}.",
+            hint="Put it on the bot's machine, where the bot may read it.",
+        )
+    if file_digest(file).hex() != digest:
+        raise DataUnavailableError(
+            f"{file.name} is not what it was when you asked.",
+            hint="Load it again once nobody writes to it.",
+        )
 
 
 def mapping_for(
     bot: Bot, entity: str, file: Path, console: Console, *, yes: bool
-) -> tuple[Mapping | Recipe, str]:
+) -> tuple[Any, str]:
     """The configured mapping of this name, else a confirmed proposal; and the entity it fills."""
     configured = bot.settings.loads.get(entity)
     if configured is not None:
-        mapping = parse_mapping(configured)
-        return mapping, recipe_of(mapping).entities[0]
+        return configured, recipe_of(parse_mapping(configured)).entities[0]
     columns, sample = sample_of(file)
     proposal = propose_mapping(entity, columns, sample, timezone=bot.settings.time_zone)
     show_proposal(proposal, console)
@@ -89,7 +168,7 @@ def mapping_for(
             raise MappingNeededError(
                 "Nothing was loaded.", hint="Write the mapping under `loads:` in config.yaml."
             )
-    return proposal.mapping(), proposal.entity
+    return proposal.config, proposal.entity
 
 
 def show_proposal(proposal: Proposal, console: Console) -> None:
@@ -113,7 +192,7 @@ def show_proposal(proposal: Proposal, console: Console) -> None:
 
 
 @contextmanager
-def progress_bar(console: Console) -> Iterator[Callable[[int, int | None, str], None]]:
+def progress_bar(console: Console) -> Iterator[Progress]:
     """A bar of rows with the phase; on no terminal, nothing."""
     columns = (
         TextColumn("{task.description}"),
@@ -121,7 +200,7 @@ def progress_bar(console: Console) -> Iterator[Callable[[int, int | None, str], 
         TextColumn("{task.completed:,} rows"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Bars(*columns, console=console, transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
         def tell(done: int, total: int | None, phase: str) -> None:

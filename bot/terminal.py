@@ -3,10 +3,8 @@
 import base64
 import io
 import json
-import secrets
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +16,20 @@ from prompt_toolkit.history import FileHistory
 from rich.console import Console
 
 from analytics.command import COMMANDS
-from analytics.errors import CancelledError, DataUnavailableError, UserError
+from analytics.errors import UserError
 from analytics.result import Chart, Result
-from bot.config import Settings
 from bot.dispatch import Answer, Asked
+from bot.elsewhere import done_elsewhere
+from bot.loading import Order, loaded, order_of, progress_bar, show, vouched
 from bot.parse import FORMS, choices, command_of, field_words
 from bot.render.chart import notes_of, png
 from bot.render.sheet import file_name, sheets
 from bot.render.text import renderable
+from bot.scheduling import TERMINAL
 from bot.setup import Bot
-from storage import processes
-from storage.queue import Dropped, Place, Queue
 from storage.store import Store
 
 EXIT_REFUSED = 2
-#: As the audit and the queue call who asks here.
-TERMINAL = "terminal"
-LOOK_EVERY_S = 0.05
 PERIODS = ("last 7 days", "last 30 days", "last 90 days", "last week", "last month", "this month")
 
 
@@ -156,51 +151,50 @@ def in_colours(answer: Answer, wanted: Wanted, *, rows: int) -> str:
 # Where another process has the store.
 
 
-def open_bot(settings: Settings) -> Bot:
-    """The bot; without the store where a running analyst has it. Raises UserError."""
-    bot = Bot.open(settings, with_store=False)
-    if processes.living(bot.state, "analyst"):
-        return bot
-    bot.close()
-    return Bot.open(settings)
-
-
 def asked_elsewhere(bot: Bot, text: str, wanted: Wanted) -> Shown:
     """Have the running analyst answer. Raises UserError."""
-    limits = bot.settings.limits
-    queue = Queue(
-        bot.state, workers=limits.workers, waiting=limits.waiting, per_person=limits.waiting
-    )
-    asked = {"text": text, "user": TERMINAL, "channel": "", "way": TERMINAL,
-             "wanted": json.dumps(vars(wanted))}  # fmt: skip
-    place = queue.put(f"terminal:{secrets.token_hex(8)}", TERMINAL, json.dumps(asked))
-    if not isinstance(place, Place):
-        raise DataUnavailableError("The running bot is busy.", hint="Ask again in a minute.")
+    job = {"text": text, "way": TERMINAL, "wanted": json.dumps(vars(wanted))}
+    return Shown.from_json(done_elsewhere(bot, job))
 
-    def drop(outcome: str) -> None:
-        def record(connection: Any, dropped: Dropped) -> None:
-            seconds = dropped.seconds
-            asked = Asked(text, None, TERMINAL, outcome, seconds, surface=TERMINAL)
-            bot.audit(asked, connection)
 
-        queue.cancel(place.job, TERMINAL, record)
+def load(bot: Bot, entity: str, files: Sequence[Path], *, source: str | None, yes: bool) -> int:
+    """Load files into the store, wherever it is open; the exit status. Raises UserError."""
+    console = Console(stderr=True, highlight=False)
+    order = order_of(bot, entity, files, console, source=source, yes=yes)
+    if bot.opened is not None:
+        with progress_bar(console) as tell:
+            report = loaded(bot, order, tell)
+        show(report, bot, console)
+        return 0
+    wanted = Wanted(width=console.width, colours=console.is_terminal)
+    job = {
+        "text": order.words,
+        "way": "load",
+        "wanted": json.dumps(vars(wanted)),
+        "order": vouched(order).to_json(),
+    }
+    with console.status("The running bot loads it.") as status:
+        told = Shown.from_json(done_elsewhere(bot, job, lambda said: status.update(said)))
+    sys.stderr.write(told.err)
+    return told.status
 
+
+def load_shown(
+    bot: Bot, order: Order, wanted: Wanted, tell: Callable[[str], None] = lambda _: None
+) -> Shown:
+    """The report of a load that another terminal waits for, or why there is none."""
+
+    def progress(done: int, total: int | None, phase: str) -> None:
+        of_all = f" of {total:,}" if total else ""
+        tell(f"{phase.capitalize()}: {done:,}{of_all} rows")
+
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=wanted.colours, highlight=False, width=wanted.width)
     try:
-        while True:
-            reply = processes.take_reply(bot.state, place.job)
-            if reply is not None:
-                return Shown.from_json(reply)
-            if not processes.living(bot.state, "analyst"):
-                drop("lost_process")
-                raise DataUnavailableError(
-                    "The running bot went away.", hint="Ask again: I then read the data myself."
-                )
-            time.sleep(LOOK_EVERY_S)
-    except KeyboardInterrupt:
-        drop(CancelledError.code)
-        raise CancelledError("The question was cancelled.") from None
-    except LookupError:
-        raise CancelledError("The question was cancelled.") from None
+        show(loaded(bot, order, progress), bot, console)
+    except UserError as error:
+        return refused(error, wanted)
+    return Shown("", said.getvalue())
 
 
 # What is shown.

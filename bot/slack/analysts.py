@@ -9,15 +9,18 @@ import dataclasses
 import json
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from analytics.errors import UserError
 from bot.dispatch import Asked
+from bot.elsewhere import LOST
+from bot.loading import Order
 from bot.setup import Bot
 from bot.slack.agent import asked_before, begun, writes
-from bot.slack.answering import Delivery, Finished, Job, Way, delivery_of, told
+from bot.slack.answering import BY_TERMINAL, Delivery, Finished, Job, Way, delivery_of, told
 from bot.slack.blocks import Message, error_message, plain_message
 from bot.slack.home import QUESTION as HOME
 from bot.slack.keeper import Killed
@@ -25,7 +28,7 @@ from bot.slack.post import Poster
 from bot.slack.runs import MOST_BEGUN, Endings, Runner
 from bot.slack.threads import continued
 from bot.slack.work import Work
-from bot.terminal import Wanted, refused, shown
+from bot.terminal import Shown, Wanted, load_shown, refused, shown
 from storage.outbox import Outbox
 from storage.processes import put_reply_in
 from storage.queue import Claim, Queue, add_job_in
@@ -37,8 +40,6 @@ MOST_KEPT = 100
 
 #: What nobody asked, and the audit does not tell of.
 UNAUDITED: tuple[Way, ...] = ("chore", "redraw")
-#: As the audit calls a question that ended its process too often.
-LOST = "lost_process"
 #: Why a schedule has no answer, by how its question ended.
 KILLED: dict[Killed, str] = {
     "killed_for_time": "it took too long",
@@ -110,6 +111,8 @@ class Analyst:
                 return self._redrawn(job.text)
             case "terminal":
                 return self._for_terminal(claim, job, work, keep)
+            case "load":
+                return self._load(claim, job, work, keep)
             case "chore":
                 return runner.chore(job, begun=claim.fence)
             case "schedule" if claim.fence > MOST_BEGUN:
@@ -127,11 +130,21 @@ class Analyst:
             return replied(claim, job, GAVE_UP)
         wanted = Wanted(**json.loads(job.wanted))
         answer = shown(self.bot, job.text, wanted, tell=work.tell, begun=work.begun, keep=keep)
+        return reply(claim, answer)
 
-        def record(connection: Any) -> None:
-            put_reply_in(connection, claim.job, answer.to_json())
+    def _load(self, claim: Claim, job: Job, work: Work, keep: Callable[[Asked], None]) -> Finished:
+        """What became of the files, for the terminal that waits for it.
 
-        return Finished(record=record)
+        A file that was taken before its process ended is known, and not taken again.
+        """
+        if claim.fence > MOST_BEGUN:
+            return replied(claim, job, GAVE_UP)
+        began = time.monotonic()
+        order, wanted = Order.from_json(job.order), Wanted(**json.loads(job.wanted))
+        told = load_shown(self.bot, order, wanted, work.tell)
+        outcome = "refused" if told.status else "answered"
+        keep(job.asked(outcome, time.monotonic() - began))
+        return reply(claim, told)
 
     def _keep(self, key: str, rungs: Iterator[Message]) -> None:
         """The simpler forms of an answer, while there is room; afterwards there are words."""
@@ -205,9 +218,13 @@ def changes_home(job: Job) -> bool:
 
 def replied(claim: Claim, job: Job, words: Message) -> Finished:
     """A sentence to who asked, in the terminal or in Slack."""
-    if job.way != "terminal":
+    if job.way not in BY_TERMINAL:
         return Finished(((told(job, words), iter(())),))
-    answer = refused(UserError(words.text), Wanted(**json.loads(job.wanted)))
+    return reply(claim, refused(UserError(words.text), Wanted(**json.loads(job.wanted))))
+
+
+def reply(claim: Claim, answer: Shown) -> Finished:
+    """An answer to the terminal that waits for it."""
 
     def record(connection: Any) -> None:
         put_reply_in(connection, claim.job, answer.to_json())

@@ -29,9 +29,12 @@ Way = Literal[
     "chore",
     "redraw",
     "terminal",
+    "load",
 ]
 #: What is shown for somebody who asked nothing: no part of the conversation.
 UNASKED: tuple[Way, ...] = ("home", "prompts", "schedule", "chore", "redraw")
+#: A terminal waits for the reply.
+BY_TERMINAL: tuple[Way, ...] = ("terminal", "load")
 
 PERSON = re.compile(r"(?:T[A-Z0-9]+/)?([UW][A-Z0-9]{2,20})")
 #: Questions about the bot itself and its clock are answered to the asker alone.
@@ -44,7 +47,8 @@ class Job:
 
     `private` asks for the asker's eyes alone; `files_only` for the tables as files and no message.
     What the clock asks is of the way `schedule`, where `run` names the run, or `chore`, where
-    `text` is the chore's name. `wanted` says how the terminal shows the answer.
+    `text` is the chore's name. `wanted` says how the terminal shows the answer; what it wants to
+    have loaded is of the way `load`, with its `order`.
     """
 
     text: str
@@ -57,11 +61,14 @@ class Job:
     files_only: bool = False
     run: str = ""
     wanted: str = ""
+    order: str = ""
 
     @property
     def surface(self) -> str:
         """As the audit calls it."""
-        return self.way if self.way in (*UNASKED, "terminal") else "slack"
+        if self.way in BY_TERMINAL:
+            return "terminal"
+        return self.way if self.way in UNASKED else "slack"
 
     def asked(self, outcome: str, seconds: float = 0.0) -> Asked:
         """The audit's row of a question that ended without being answered or refused by its words.

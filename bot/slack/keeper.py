@@ -57,6 +57,10 @@ class Running:
         """Whether the asker waits for it somewhere, and has not been told yet."""
         return not self.was_told and self.job.way not in UNASKED and bool(self.job.channel)
 
+    def is_late(self, now: float, seconds: float) -> bool:
+        """Whether it takes longer than a question may; a load takes as long as its files."""
+        return self.begun and self.job.way != "load" and now - self.since >= seconds
+
     def tell(self, progress: str) -> None:
         """Remember how far it is."""
         self.progress = progress
@@ -247,7 +251,7 @@ class Keeper:
         elif not is_ours:
             running.dropped_at = now
             self.worker.drop(job)
-        elif running.begun and now - running.since >= self.bot.settings.limits.give_up_seconds:
+        elif running.is_late(now, self.bot.settings.limits.give_up_seconds):
             self.worker.end("late", job)
         elif now - running.since >= PROGRESS_AFTER_S and running.may_be_told:
             running.was_told = True

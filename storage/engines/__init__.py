@@ -36,8 +36,14 @@ __all__ = [
     "StoreUnavailableError",
     "Writer",
     "arrow_type",
+    "of_one_process",
     "open_engine",
 ]
+
+
+def of_one_process(url: str) -> bool:
+    """Whether one process at a time may open a store."""
+    return url.partition(":")[0].lower() in ("duckdb", "chdb")
 
 
 def open_engine(

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from storage.state import State, jobs
 from tests.e2e.busy import busy_shop
 from tests.e2e.driver import Driver, Workspace
 from tests.e2e.running import bot_settings, running
-from tests.e2e.test_durable import called, process, questions, report
+from tests.e2e.test_durable import ROOT, called, process, questions, report
 
 pytestmark = pytest.mark.e2e
 
@@ -33,6 +35,8 @@ CANCELLED_WITHIN_S = 3.0
 #: A lease, a process that is born, and the answer on a busy machine.
 TAKEN_UP_WITHIN_S = 60.0
 ASKED = 50
+#: Lines of a file that takes a few seconds to load.
+ORDERS = 1_500_000
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,13 @@ class Running:
             job = int(connection.execute(sa.select(sa.func.max(jobs.c.id))).scalar_one())
         self.wait_for(lambda: self.queue.progress(job).startswith(doing), 60)
         return job
+
+    def progress(self) -> str:
+        """How far the newest job of a terminal is."""
+        chosen = sa.select(jobs.c.progress).where(jobs.c.person == "terminal")
+        with self.queue.state.transaction() as connection:
+            newest = connection.execute(chosen.order_by(jobs.c.id.desc()).limit(1))
+            return str(newest.scalar_one_or_none() or "")
 
     def is_done(self, job: int) -> bool:
         with self.queue.state.transaction() as connection:
@@ -161,6 +172,40 @@ def test_a_process_apart_costs_little_between_ack_and_post(
             f"p50 {1000 * cuts[9]:.0f} ms, p95 {1000 * cuts[18]:.0f} ms"
         )
     assert statistics.median(apart) < 3.0
+
+
+@pytest.mark.parametrize("name", ["", "worker", "analyst"])
+def test_a_load_beside_the_running_bot_is_taken_once_whatever_dies(
+    workspace: Workspace, tmp_path: Path, name: str
+) -> None:
+    rows = ORDERS if name else 1000
+    file = tmp_path / "orders.csv"
+    lines = (f"o{i},p{i % 999},2026-10-{1 + i % 28:02} 10:00:00,{i % 90}.50" for i in range(rows))
+    file.write_text("order_id,person_id,ordered_at,amount\n" + "\n".join(lines) + "\n")
+    settings = bot_settings(workspace, tmp_path, "http")
+    with processes(workspace, tmp_path, settings) as bot:
+        began = time.monotonic()
+        told = (tmp_path / "told").open("w+")
+        arguments = ["--config", str(tmp_path / "config.yaml"), "load", "orders", str(file)]
+        command = [sys.executable, "-m", "bot", *arguments, "--source", "shop", "--yes"]
+        terminal = subprocess.Popen(command, cwd=ROOT, stderr=told, stdout=told)
+        if name:
+            workspace.proxy.wait_for(lambda: bot.progress().startswith("Writing"), 60)
+            os.kill(called(bot.leader, name), signal.SIGKILL)
+        assert terminal.wait(120) == 0
+        took = time.monotonic() - began
+        told.seek(0)
+        said = told.read()
+        told.close()
+        assert f"orders: {rows:,} new, 0 changed, 0 unchanged." in said
+        again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert "loaded before. Nothing changed." in again.stderr
+        asked = [*command[:5], "ask", "kpis", "all", "time", "--csv"]
+        answer = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
+    orders = next(line for line in answer.stdout.splitlines() if "Orders" in line)
+    assert str(rows) in orders
+    killed = f", its {name} killed while it wrote" if name else ""
+    report(f"load of {rows:,} lines beside the running bot{killed}: {took:.1f} s, each line once")
 
 
 def latencies(workspace: Workspace, driver: Driver) -> list[float]:

@@ -15,6 +15,8 @@ from bot.slack.answering import Job
 from bot.slack.blocks import Message
 from bot.slack.keeper import Killed
 from bot.slack.post import Poster
+from storage import processes
+from storage.engines import QueryCancelledError
 from storage.outbox import Outbox
 from storage.processes import take_reply
 from storage.queue import Claim, Queue, jobs
@@ -109,9 +111,15 @@ def test_a_question_that_cost_its_process_is_written_down_by_why(
     assert 300 <= row.seconds < 303
 
 
-def test_a_question_stopped_by_the_time_limit_was_not_cancelled_by_its_asker(bot: Bot) -> None:
+def test_a_question_stopped_by_the_time_limit_was_not_cancelled_by_its_asker(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise QueryCancelledError("The question was cancelled.")
+
     hasty = dataclasses.replace(bot, opened=Store(bot.store.engine, seconds_limit=1e-9))
     bot.store.engine.facts.clear()
+    monkeypatch.setattr(bot.store.engine, "fetch", interrupted)
     with pytest.raises(TooLateError, match="time limit"):
         hasty.answer("schema", surface="slack")
     assert [row.outcome for row in rows(bot)] == ["too_late"]
@@ -121,7 +129,7 @@ def test_a_terminal_that_waits_no_more_is_written_down(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = dataclasses.replace(bot, opened=None)
-    monkeypatch.setattr(terminal.processes, "living", lambda *_: [])
+    monkeypatch.setattr(processes, "living", lambda *_: [])
     assert terminal.ask(elsewhere, "schema") == terminal.EXIT_REFUSED
     assert [(row.outcome, row.surface) for row in rows(bot)] == [("lost_process", "terminal")]
 

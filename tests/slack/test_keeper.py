@@ -195,6 +195,13 @@ def test_who_waits_hears_how_far_it_is(bench: Bench) -> None:
     assert bench.slow == ["so far"]
 
 
+def test_a_load_may_take_as_long_as_its_files(bench: Bench) -> None:
+    for way, late in (("mention", True), ("load", False)):
+        job = Job("x", "U1", "C1", way)  # type: ignore[arg-type]
+        running = Running(Claim(1, 1, "U1", job.to_json()), job, 0.0, begun=True)
+        assert running.is_late(400.0, 300.0) == late
+
+
 def test_who_has_waited_hears_that_it_is_their_turn(bench: Bench) -> None:
     for waited in (0.2, 3.0):
         claim = Claim(1, 1, "U1", Job(f"quick {waited}", "U1", "C1", "mention").to_json(), waited)
