@@ -14,6 +14,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory
 from rich.console import Console
+from rich.markup import escape
 
 from analytics.command import COMMANDS
 from analytics.errors import UserError
@@ -154,7 +155,8 @@ def in_colours(answer: Answer, wanted: Wanted, *, rows: int) -> str:
 def asked_elsewhere(bot: Bot, text: str, wanted: Wanted) -> Shown:
     """Have the running analyst answer. Raises UserError."""
     job = {"text": text, "way": TERMINAL, "wanted": json.dumps(vars(wanted))}
-    return Shown.from_json(done_elsewhere(bot, job))
+    with Console(stderr=True).status("The running bot works on it.") as status:
+        return Shown.from_json(done_elsewhere(bot, job, lambda said: status.update(escape(said))))
 
 
 def load(bot: Bot, entity: str, files: Sequence[Path], *, source: str | None, yes: bool) -> int:
@@ -174,7 +176,7 @@ def load(bot: Bot, entity: str, files: Sequence[Path], *, source: str | None, ye
         "order": vouched(order).to_json(),
     }
     with console.status("The running bot loads it.") as status:
-        told = Shown.from_json(done_elsewhere(bot, job, lambda said: status.update(said)))
+        told = Shown.from_json(done_elsewhere(bot, job, lambda said: status.update(escape(said))))
     sys.stderr.write(told.err)
     return told.status
 

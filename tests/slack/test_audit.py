@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from analytics.errors import TooLateError
-from bot import terminal
+from bot import elsewhere, terminal
 from bot.setup import Bot
 from bot.slack.analysts import MOST_BEGUN, Analyst, finish_without
 from bot.slack.answering import Job
@@ -18,7 +18,7 @@ from bot.slack.post import Poster
 from storage import processes
 from storage.engines import QueryCancelledError
 from storage.outbox import Outbox
-from storage.processes import take_reply
+from storage.processes import beat, own_name, take_reply
 from storage.queue import Claim, Queue, jobs
 from storage.state import NowUs, Question
 from storage.store import Store
@@ -125,12 +125,25 @@ def test_a_question_stopped_by_the_time_limit_was_not_cancelled_by_its_asker(
     assert [row.outcome for row in rows(bot)] == ["too_late"]
 
 
+def test_a_terminal_that_is_interrupted_cancels(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = dataclasses.replace(bot, opened=None)
+    beat(bot.state, own_name("analyst"), "analyst", {})
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(elsewhere.time, "sleep", interrupted)
+    assert terminal.ask(without, "schema") == terminal.EXIT_REFUSED
+    assert [(row.outcome, row.text) for row in rows(bot)] == [("cancelled", "schema")]
+    assert Queue(bot.state, workers=1, waiting=1, per_person=1).unfinished() == 0
+
+
 def test_a_terminal_that_waits_no_more_is_written_down(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = dataclasses.replace(bot, opened=None)
+    without = dataclasses.replace(bot, opened=None)
     monkeypatch.setattr(processes, "living", lambda *_: [])
-    assert terminal.ask(elsewhere, "schema") == terminal.EXIT_REFUSED
+    assert terminal.ask(without, "schema") == terminal.EXIT_REFUSED
     assert [(row.outcome, row.surface) for row in rows(bot)] == [("lost_process", "terminal")]
 
 
