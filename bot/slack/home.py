@@ -104,13 +104,7 @@ def schedule_blocks_of(schedule: Schedule) -> list[JsonObject]:
     text = f"*{safe.value(schedule.question, 200)}*\nevery {safe.value(schedule.every, 100)}"
     text += f" to {where} · {safe.value(state, 200)}" if where else f" · {safe.value(state, 200)}"
     verb = "resume" if schedule.paused else "pause"
-    section: JsonObject = {
-        "type": "section",
-        "text": mrkdwn(text),
-        "accessory": button(
-            f"{ASK}_3{schedule.id}", verb.capitalize(), f"schedule {verb} {schedule.id}"
-        ),
-    }
+    change = button(f"{ASK}_3{schedule.id}", verb.capitalize(), f"schedule {verb} {schedule.id}")
     delete = button(f"{ASK}_4{schedule.id}", "Delete", f"schedule delete {schedule.id}")
     sure: JsonObject = {
         "title": plain("Delete this schedule?"),
@@ -118,4 +112,7 @@ def schedule_blocks_of(schedule: Schedule) -> list[JsonObject]:
         "confirm": plain("Delete"),
         "deny": plain("Keep"),
     }
-    return [section, {"type": "actions", "elements": [delete | {"confirm": sure}]}]
+    return [
+        {"type": "section", "text": mrkdwn(text)},
+        {"type": "actions", "elements": [change, delete | {"confirm": sure}]},
+    ]

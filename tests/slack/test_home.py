@@ -97,14 +97,13 @@ def test_paused_schedules_come_last_and_can_go_on() -> None:
         [scheduled(1, paused="paused by U1"), scheduled(2), scheduled(3, paused="no such channel")],
     )
     sections = [b for b in view["blocks"] if b["type"] == "section"]
-    assert [s["accessory"]["value"] for s in sections] == [
-        "schedule pause 2",
-        "schedule resume 1",
-        "schedule resume 3",
+    actions = [b["elements"] for b in view["blocks"] if b["type"] == "actions"]
+    assert [[button["value"] for button in row] for row in actions[:3]] == [
+        ["schedule pause 2", "schedule delete 2"],
+        ["schedule resume 1", "schedule delete 1"],
+        ["schedule resume 3", "schedule delete 3"],
     ]
-    actions = [b["elements"][0] for b in view["blocks"] if b["type"] == "actions"]
-    deletes = [b["value"] for b in actions if "confirm" in b]
-    assert deletes == ["schedule delete 2", "schedule delete 1", "schedule delete 3"]
+    assert all("confirm" in row[1] for row in actions[:3])
     assert sections[1]["text"]["text"].endswith("· paused")
     assert sections[2]["text"]["text"].endswith("· no such channel")
 
