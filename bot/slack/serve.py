@@ -47,7 +47,7 @@ from bot.slack.ticking import Ticker
 from bot.slack.worker import Here, Worker, serve_line
 from bot.terminal import say_error
 from storage import processes
-from storage.engines import StoreError
+from storage.engines import StoreError, of_one_process
 from storage.installs import purge_oauth_states
 from storage.outbox import Outbox
 from storage.processes import BEAT_EVERY_S
@@ -368,6 +368,9 @@ def analyst_of(bot: Bot, client: WebClient, answered: Callable[[], None]) -> Ana
 class AnalystService:
     """The process that has questions worked off, by a worker that it can kill."""
 
+        if of_one_process(self.bot.settings.store.url):
+            # whoever had claims had the store, which is ours now
+            log.info("taken_over", extra={"jobs": self.keeper.queue.take_over()})
     bot: Bot
     keeper: Keeper
     aside: ThreadPoolExecutor

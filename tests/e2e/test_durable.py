@@ -256,7 +256,7 @@ def test_each_process_may_be_killed_and_nothing_is_lost(
         os.kill(first, signal.SIGKILL)
         workspace.proxy.wait_for(lambda: called(bot.pid, name) not in (0, first), 30)
         back = time.monotonic() - began
-        # what a killed analyst had in work is begun again when its lease has run out
+        # what a killed analyst had in work is begun again by the one that has its store
         workspace.proxy.wait_for(lambda: len(questions(workspace)) == 10, 120)
         took = time.monotonic() - began
         wait_for_port(port, 30)

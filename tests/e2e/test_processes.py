@@ -32,7 +32,7 @@ SEGMENT = ("segment last 90 days", "Grouping")
 RULES = ("rules last 90 days by apriori", "Mining")
 #: A promise is a second; a machine that does much else besides is given three.
 CANCELLED_WITHIN_S = 3.0
-#: A lease, a process that is born, and the answer on a busy machine.
+#: A process that is born, and the answer, on a busy machine.
 TAKEN_UP_WITHIN_S = 60.0
 ASKED = 50 if ROUNDS > 1 else 15
 #: Lines of a file that takes a few seconds to load.
@@ -128,7 +128,7 @@ def test_cancel_ends_clustering_and_mining(
     )
 
 
-def test_a_killed_analyst_answers_once_when_its_lease_has_run_out(
+def test_a_killed_analyst_is_taken_over_and_answers_once(
     workspace: Workspace, tmp_path: Path, busy: str
 ) -> None:
     question, doing = SEGMENT

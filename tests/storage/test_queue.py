@@ -39,6 +39,18 @@ def claimed(queue: Queue) -> Claim:
     return claim
 
 
+def test_who_takes_over_begins_again_what_was_in_work(queue: Queue) -> None:
+    for name in ("a", "b", "c"):
+        queue.put(name, name, "{}")
+    old, done = claimed(queue), claimed(queue)
+    assert queue.finish(done)
+    assert queue.take_over() == 1
+    again = claimed(queue)
+    assert (again.job, again.fence) == (old.job, 2)
+    assert not queue.finish(old)
+    assert queue.finish(again)
+
+
 def test_places_are_counted_and_the_line_is_bounded(queue: Queue) -> None:
     places = [queue.put(f"k{i}", f"p{i}", "{}") for i in range(6)]
     assert [p.number if isinstance(p, Place) else p for p in places] == [
