@@ -23,10 +23,16 @@ SEED = 7
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Vectors of items, and Y'Y + HELD_BACK · I over them."""
+    """Vectors of items, and Y'Y + HELD_BACK · I over them.
+
+    `per_item` holds a person back by so much more for each thing they bought. Scores are rounded to
+    `digits` where the last of them may differ between two fits to the same purchases.
+    """
 
     items: Floats
     gram: Floats
+    per_item: float = 0.0
+    digits: int | None = None
 
     def people(self, bought: sp.csr_matrix) -> Floats:
         """The vectors of people, from what they bought: each the least squares, exactly."""
@@ -34,20 +40,27 @@ class Embeddings:
         for row in range(bought.shape[0]):
             own = self.items[bought.indices[bought.indptr[row] : bought.indptr[row + 1]]]
             if len(own):
-                system = self.gram + EXTRA * own.T @ own
-                found[row] = np.linalg.solve(system, (1 + EXTRA) * own.sum(axis=0))
+                found[row] = np.linalg.solve(self.system(own), (1 + EXTRA) * own.sum(axis=0))
+        return found
+
+    def system(self, own: Floats) -> Floats:
+        """Of the least squares of a person who bought these."""
+        found: Floats = self.gram + EXTRA * own.T @ own
+        found[np.diag_indices(len(found))] += self.per_item * len(own)
         return found
 
     def scores(self, bought: sp.csr_matrix) -> NDArray[np.float32]:
         """Of each item for each row of what was bought."""
-        found: NDArray[np.float32] = (self.people(bought) @ self.items.T).astype(np.float32)
-        return found
+        found = self.people(bought) @ self.items.T
+        if self.digits is not None:
+            found = found.round(self.digits)
+        return found.astype(np.float32)
 
     def shares(self, own: NDArray[np.int64], shown: int) -> Floats:
         """How much each bought item adds to the score of the one that is shown; they sum to it."""
         vectors = self.items[own]
-        system = self.gram + EXTRA * vectors.T @ vectors
-        found: Floats = (1 + EXTRA) * vectors @ np.linalg.solve(system, self.items[shown])
+        to_shown = np.linalg.solve(self.system(vectors), self.items[shown])
+        found: Floats = (1 + EXTRA) * vectors @ to_shown
         return found
 
 

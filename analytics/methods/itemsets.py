@@ -1,12 +1,14 @@
 """Frequent itemsets: which items share baskets, counted exactly.
 
-Four engines find the same itemsets; which one ran is part of the answer:
+Four engines here, and one where the data are, find the same itemsets; which one ran is part of the
+answer:
 
 - mlxtend fpgrowth: FP-Growth (Han, Pei, Yin 2000), for small data.
 - vertical bitmaps: Eclat (Zaki 2000) with one bit per basket, for everything larger. Pairs are
   counted along the baskets; from triples on, the bitmaps hold only the baskets of one item.
 - compiled bitmaps: the same in machine code, for many lines.
 - mlxtend apriori: level by level (Agrawal, Srikant 1994), only where it is asked for by name.
+- Spark MLlib: FP-Growth on a cluster, over baskets that do not fit here.
 
 Thresholds are whole numbers of baskets, so nothing is won or lost by rounding at the boundary.
 Memory is bounded: what does not fit is refused with the support that would.
@@ -18,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -40,7 +42,9 @@ from analytics.methods.compiled import (
 )
 
 Method = Literal["fpgrowth", "apriori", "bitmaps", "compiled"]
-Engine = Literal["mlxtend fpgrowth", "mlxtend apriori", "vertical bitmaps", "compiled bitmaps"]
+Engine = Literal[
+    "mlxtend fpgrowth", "mlxtend apriori", "vertical bitmaps", "compiled bitmaps", "Spark MLlib"
+]
 
 MOST_ITEMSETS = 200_000
 MOST_BYTES = 1 << 30
@@ -183,6 +187,29 @@ class Baskets:
         return counts
 
 
+class Counted(Protocol):
+    """Baskets of which one can ask how many hold a set."""
+
+    @property
+    def n_baskets(self) -> int:
+        """All of them."""
+
+    def counts_of(self, itemsets: Sequence[Collection[Hashable]]) -> Ints:
+        """Baskets that hold each of these itemsets."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Baskets that are elsewhere: the counts of the sets that were asked for; 0 of any other."""
+
+    n_baskets: int
+    counts: dict[frozenset[Hashable], int]
+
+    def counts_of(self, itemsets: Sequence[Collection[Hashable]]) -> Ints:
+        """Baskets that hold each of these itemsets."""
+        return np.array([self.counts.get(frozenset(s), 0) for s in itemsets], np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Level:
     """The frequent itemsets of one length: item codes ascend along and down the rows."""
@@ -199,6 +226,22 @@ class Itemsets:
     names: tuple[Hashable, ...]
     n_baskets: int
     engine: Engine
+
+    @classmethod
+    def of_sets(
+        cls, sets: Sequence[Sequence[str]], counts: Ints, *, n_baskets: int, engine: Engine
+    ) -> Self:
+        """From sets that were found elsewhere, every subset of one among them, in any order."""
+        lengths = np.fromiter(map(len, sets), np.int64, len(sets))
+        codes, names = pd.factorize(
+            np.array([item for one in sets for item in one], dtype=object), sort=True
+        )
+        return cls(
+            levels=tuple(_levels(lengths, counts, codes)),
+            names=tuple(names.tolist()),
+            n_baskets=n_baskets,
+            engine=engine,
+        )
 
     def __len__(self) -> int:
         return sum(len(level.counts) for level in self.levels)

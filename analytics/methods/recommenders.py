@@ -11,14 +11,15 @@ their row times a table of weights from item to item:
   (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"); it takes items cubed;
 * content: how alike two items' words are (see contents);
 * hybrid: ease, or bm25 where it does not fit, and a little of content;
-* embedding: a vector per item, and a person's score is a dot product (see embeddings).
+* embedding: a vector per item, and a person's score is a dot product (see embeddings);
+* als: the same, its vectors fitted where the purchases are, by the library of the store's engine.
 
 Everything is the same for the same input. Callers run this under one thread.
 """
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
@@ -28,12 +29,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from analytics.methods.compiled import Codes, Ints, Singles, best_items, nearest
+from analytics.methods.compiled import Codes, Floats, Ints, Singles, best_items, nearest
 from analytics.methods.contents import words_of
 from analytics.methods.embeddings import Embeddings, trained
 
-Kind = Literal["popularity", "cosine", "bm25", "ease", "content", "hybrid", "embedding"]
+Kind = Literal["popularity", "cosine", "bm25", "ease", "content", "hybrid", "embedding", "als"]
 
+#: Those that are fitted in this process.
 KINDS: tuple[Kind, ...] = (
     "popularity", "cosine", "bm25", "ease", "content", "hybrid", "embedding",
 )  # fmt: skip
@@ -214,6 +216,8 @@ def fit(kind: Kind, bought: sp.csr_matrix, texts: Texts = ()) -> Recommender:
             return Recommender(kind, popular, mixed(bought, texts))
         case "embedding":
             return Recommender(kind, popular, embeddings=trained(bought))
+        case "als":
+            raise ValueError("als is fitted by the engine's library")
         case _:
             assert_never(kind)
 
@@ -390,6 +394,18 @@ def studied(
     People are judged by items that were new to them. Fewer than `least` on either half raise
     TooFewError. `texts` are the items'. Studies of one log are made once.
     """
+    before, bought = log.table(log.day < cut), log.table()
+    qualities, taken = compared(log, cut, least, kinds, lambda kind: fit(kind, before, texts))
+    return Study(log, bought, qualities, taken, fit(taken, bought, texts))
+
+
+def compared(
+    log: Log, cut: int, least: int, kinds: Sequence[Kind], fitted: Callable[[Kind], Recommender]
+) -> tuple[dict[Kind, Quality], Kind]:
+    """The quality after `cut` of recommenders `fitted` to what was bought before, and the best.
+
+    Raises TooFewError.
+    """
     early = log.day < cut
     before, after = log.table(early), log.table(~early)
     judged = np.flatnonzero((np.diff(before.indptr) > 0) & (np.diff(after.indptr) > 0))
@@ -400,12 +416,10 @@ def studied(
         raise TooFewError
     qualities, choosing = {}, {}
     for kind in kinds:
-        shown = fit(kind, before, texts).best(before[judged])
+        shown = fitted(kind).best(before[judged])
         choosing[kind] = quality(shown[chooses], after[judged[chooses]])
         qualities[kind] = quality(shown[~chooses], after[judged[~chooses]])
-    taken = max(kinds, key=lambda k: choosing[k].ndcg)
-    bought = log.table()
-    return Study(log, bought, qualities, taken, fit(taken, bought, texts))
+    return qualities, max(choosing, key=lambda k: choosing[k].ndcg)
 
 
 # --- reasons -------------------------------------------------------------------------------------
@@ -457,9 +471,17 @@ def alike(bought: sp.csr_matrix, item: int, n: int) -> Iterator[tuple[int, float
     """
     column = bought[:, [item]]
     both = np.asarray((bought.T @ column).toarray()).ravel()
-    norms = np.sqrt(np.asarray(bought.sum(axis=0), dtype=np.float64).ravel())
+    buyers = np.asarray(bought.sum(axis=0), dtype=np.float64).ravel()
+    yield from most_alike(both, buyers, bought.shape[0], item, n)
+
+
+def most_alike(
+    both: Floats, buyers: Floats, people: int, item: int, n: int
+) -> Iterator[tuple[int, float, int]]:
+    """The same from counts: people who bought both, an item's `buyers`, and all people."""
+    norms = np.sqrt(buyers)
     cosines = both / (norms * norms[item] + SHRINK)
-    chance = norms**2 * norms[item] ** 2 / bought.shape[0]
+    chance = norms**2 * norms[item] ** 2 / people
     cosines[item] = 0
     cosines[both < LEAST_LIFT * chance] = 0
     for other in np.lexsort((np.arange(len(both)), -cosines))[:n]:

@@ -20,7 +20,7 @@ from pandas import DataFrame, Series
 from scipy.stats import hypergeom
 
 from analytics.methods.compiled import Ints
-from analytics.methods.itemsets import Baskets, Itemsets, MiningTooLargeError
+from analytics.methods.itemsets import Counted, Itemsets, MiningTooLargeError
 
 Items = frozenset[Hashable]
 
@@ -265,7 +265,7 @@ def benjamini_hochberg(p: NDArray[np.float64], tested: int) -> NDArray[np.float6
     return q
 
 
-def stable_in_halves(rules: DataFrame, first: Baskets, second: Baskets) -> DataFrame:
+def stable_in_halves(rules: DataFrame, first: Counted, second: Counted) -> DataFrame:
     """The rules with `count_` and `lift_` in the `first` and `second` half, and whether `stable`.
 
     Stable: the sides meet more often than by chance in both halves. A lift is NaN where a half

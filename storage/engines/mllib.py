@@ -57,27 +57,30 @@ class MLlib:
         By FP-Growth over `basket` and `item`, each pair once. Past `most` sets one more is given
         and no others; sets of more than `longest` items are left out.
         """
+        with self._session(running) as session:
+            lines = session.sql(sql, args=list(values))
+            return self._mined(lines, minimum, longest, most)
+
+    def _mined(self, lines: Any, minimum: int, longest: int | None, most: int) -> pa.Table:
+        # a model is dropped on the server when its last name goes: while its session is at hand
         from pyspark.ml.fpm import FPGrowth
         from pyspark.sql import functions as f
 
-        with self._session(running) as session:
-            lines = session.sql(sql, args=list(values))
-            baskets = lines.groupBy("basket").agg(f.collect_list("item").alias("items")).persist()
-            try:
-                rows = baskets.count()
-                if rows < minimum:
-                    return pa.table({"items": pa.array([], pa.list_(pa.string())), "baskets": []})
-                # half a basket low: no rounding can cross it
-                growth = FPGrowth(minSupport=(minimum - 0.5) / rows, minConfidence=1.0)
-                found = growth.fit(baskets).freqItemsets
-                if longest is not None:
-                    found = found.where(f.size("items") <= longest)
-                return (
-                    found.select("items", f.col("freq").alias("baskets")).limit(most + 1).toArrow()
-                )
-            finally:
-                with contextlib.suppress(*self._engine.faults):
-                    baskets.unpersist()
+        baskets = lines.groupBy("basket").agg(f.collect_list("item").alias("items")).persist()
+        try:
+            rows = baskets.count()
+            if rows < minimum:
+                return pa.table({"items": pa.array([], pa.list_(pa.string())), "baskets": []})
+            # half a basket low: no rounding can cross it
+            growth = FPGrowth(minSupport=(minimum - 0.5) / rows, minConfidence=1.0)
+            model = growth.fit(baskets)
+            found = model.freqItemsets
+            if longest is not None:
+                found = found.where(f.size("items") <= longest)
+            return found.select("items", f.col("freq").alias("baskets")).limit(most + 1).toArrow()
+        finally:
+            with contextlib.suppress(*self._engine.faults):
+                baskets.unpersist()
 
     def holding(
         self, sql: str, values: Sequence[Any], running: Running, sets: Sequence[Sequence[str]]
@@ -121,34 +124,38 @@ class MLlib:
         number of `pairs`, the numbers of ids from the ids: the same on a cluster of any size, but
         for the last digits, which hang on the order in which blocks arrive.
         """
-        from pyspark.ml.recommendation import ALS
-        from pyspark.sql import functions as f
-
         blocks = max(LEAST_BLOCKS, -(-pairs // BLOCK_PAIRS))
+        how = {
+            "rank": width,
+            "maxIter": rounds,
+            "alpha": extra,
+            "regParam": held_back,
+            "numUserBlocks": blocks,
+            "numItemBlocks": blocks,
+        }
         with self._session(running) as session:
-            bought = session.sql(sql, args=list(values))
-            items = numbered(bought, "item")
-            table = bought.join(numbered(bought, "person"), "person").join(items, "item")
-            als = ALS(
-                rank=width,
-                maxIter=rounds,
-                regParam=held_back,
-                implicitPrefs=True,
-                alpha=extra,
-                userCol="person_number",
-                itemCol="item_number",
-                ratingCol="bought",
-                numUserBlocks=blocks,
-                numItemBlocks=blocks,
-                seed=SEED,
-            )
-            model = als.fit(
-                table.select(
-                    "person_number", "item_number", f.lit(1.0).cast("float").alias("bought")
-                )
-            )
-            found = items.join(model.itemFactors, f.col("item_number") == f.col("id"))
-            return found.select("item", f.col("features").alias("vector")).toArrow()
+            return fitted(session.sql(sql, args=list(values)), how)
+
+
+def fitted(bought: Any, how: dict[str, Any]) -> pa.Table:
+    """`item` and `vector` by ALS of `person` and `item`."""
+    from pyspark.ml.recommendation import ALS
+    from pyspark.sql import functions as f
+
+    items = numbered(bought, "item")
+    table = bought.join(numbered(bought, "person"), "person").join(items, "item")
+    once = f.lit(1.0).cast("float").alias("bought")
+    als = ALS(
+        userCol="person_number",
+        itemCol="item_number",
+        ratingCol="bought",
+        implicitPrefs=True,
+        seed=SEED,
+        **how,
+    )
+    model = als.fit(table.select("person_number", "item_number", once))
+    found = items.join(model.itemFactors, f.col("item_number") == f.col("id"))
+    return found.select("item", f.col("features").alias("vector")).toArrow()
 
 
 def numbered(rows: Any, column: str) -> Any:
