@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from analytics.catalog import SEGMENT
 from analytics.command import Command, Context, says
+from analytics.crowd import ROUNDS, WIDTH, Crowd, stay
 from analytics.entities import rows_of
 from analytics.errors import NotEnoughDataError, UnknownNameError, UserError, nearest
 from analytics.measure import spans_of
@@ -24,6 +25,7 @@ from analytics.methods.recommenders import (
     Kind,
     Log,
     Quality,
+    Reason,
     Study,
     TooFewError,
     alike,
@@ -49,6 +51,9 @@ from analytics.scope import (
 )
 from analytics.words import counted, date_words, decimal_words, listed, share_words, words
 from storage.schema import consents, items, order_lines, orders, people
+from storage.sql import bucket, icount
+
+Select = sa.Select[*tuple[Any, ...]]
 
 #: Items with fewer buyers, and comparisons on fewer people, tell too little.
 LEAST_BUYERS = 5
@@ -65,6 +70,9 @@ CHARTED = 10
 #: People in a list, and items for each.
 MOST_LISTED = 5_000
 LISTED_ITEMS = 3
+#: Where there are too many purchases, new items are placed by about so many, of people drawn in
+#: parts, of which there are SAMPLED_BY.
+MOST_SAMPLED, SAMPLED_BY = 5_000_000, 1_000
 #: An item is new for so many days from its first sale on, while few have bought it.
 NEW_DAYS = 60
 #: One in so many items is hidden to test how well new ones are placed.
@@ -135,9 +143,11 @@ class Recommend(Command):
         ctx.tell("Reading who bought what")
         whose = tuple(f for f in self.where if f.dimension == SEGMENT.name)
         others = tuple(f for f in self.where if f.dimension != SEGMENT.name)
-        market = read(ctx, self.period, Filters(others))
+        market = read(ctx, self, Filters(others))
         named = named_item(market, self.item) if self.item else None
-        group = group_of(ctx, market, self.where) if whose else market.log.people
+        group = market.log.people
+        if whose and not market.crowd:
+            group = group_of(ctx, market, self.where)
         with one_thread():
             if self.what == "new-items":
                 return self.new(market, newcomers(ctx, market), group)
@@ -153,7 +163,9 @@ class Recommend(Command):
             if self.user:
                 return self.to_person(market, study)
             if self.what == "each-person":
-                return self.to_each(market, study, agreed(ctx, group))
+                crowd = market.crowd
+                willing = all_agreed(crowd, market, self) if crowd else agreed(ctx, group)
+                return self.to_each(market, study, willing)
             return self.overall(market, study, group if whose else None)
 
     # -- overall
@@ -200,7 +212,7 @@ class Recommend(Command):
     ) -> list[Table]:
         """What the best would show most, over people (of a group) who bought lately."""
         lately = latest(study.log, study.log.people if group is None else group)[:COUNT_ON]
-        buyers = np.asarray(study.bought.sum(axis=0)).ravel()
+        buyers = study.model.popular
         records = [
             {
                 "item": market.name(study.log.items[i]),
@@ -229,10 +241,11 @@ class Recommend(Command):
         if not shown:  # nothing like what they bought is left: what everybody buys
             known = set(row.indices)
             shown = [i for i in bestsellers(study) if i not in known][: self.top]
-        buyers = np.asarray(study.bought.sum(axis=0)).ravel()
+        buyers = study.model.popular
         records = []
+        reasons = market.reasons(study, row, shown)
         for i in shown:
-            why = reason(study, row, i)
+            why = reasons[i]
             records.append(
                 {
                     "item": market.name(study.log.items[i]),
@@ -250,7 +263,7 @@ class Recommend(Command):
         )
         table = Table.of(f"For {self.user}", columns, records, person_level=True)
         headline = f"Offer {self.user} {records[0]['item']}"
-        first = reason(study, row, shown[0])
+        first = reasons[shown[0]]
         if first:
             headline += (
                 f": they bought {market.name(study.log.items[first.item])}, and "
@@ -321,7 +334,7 @@ class Recommend(Command):
             (
                 Table.of(
                     title, columns, records, person_level=True,
-                    of_rows=len(group.people) if len(group.people) > len(records) else None,
+                    of_rows=group.total if group.total > len(records) else None,
                 ),
                 *(notes if group.refused else []),
                 *card(market, study),
@@ -391,6 +404,7 @@ class Recommend(Command):
                 person_level=bool(self.user),
             ),
             *placed(market, kind),
+            *sample_note(market),
             Note(
                 f"New: products first sold in the last {NEW_DAYS} days, or never, with fewer than "
                 f"{LEAST_BUYERS} known buyers {in_words(self.period)}, and a name. Placed by "
@@ -409,8 +423,8 @@ class Recommend(Command):
     def similar(self, market: "Market", study: Study, named: "Named") -> Result:
         """What the buyers of an item buy too."""
         position = int(np.flatnonzero(study.log.items == named.item_id)[0])
-        buyers = np.asarray(study.bought.sum(axis=0)).ravel()
-        n, everybody = int(buyers[position]), len(study.log.people)
+        buyers = study.model.popular
+        n, everybody = int(buyers[position]), market.size[1]
         records = [
             {
                 "item": market.name(study.log.items[i]),
@@ -419,7 +433,7 @@ class Recommend(Command):
                 "both": both,
                 "alike": cosine,
             }
-            for i, cosine, both in alike(study.bought, position, self.top)
+            for i, cosine, both in market.alike(study, position, self.top)
         ]
         name = market.name(named.item_id)
         if not records:
@@ -495,6 +509,35 @@ class Market:
     names: dict[str, str]
     left_out: int
     buyers: dict[str, int]
+    crowd: Crowd | None = None
+    sampled: float = 1.0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many purchases and people there are."""
+        if self.crowd:
+            return self.crowd.pairs, self.crowd.people
+        return len(self.log), len(self.log.people)
+
+    def alike(self, study: Study, position: int, n: int) -> Iterator[tuple[int, float, int]]:
+        """The items most like one: (item, cosine, people who bought both)."""
+        if self.crowd:
+            return self.crowd.alike(position, n)
+        return alike(study.bought, position, n)
+
+    def reasons(self, study: Study, row: Any, shown: Sequence[int]) -> dict[int, Reason | None]:
+        """Why each item is shown to one who bought this."""
+        if not self.crowd:
+            return {i: reason(study, row, i) for i in shown}
+        sources = {i: speaks_for(study, row, i) for i in shown}
+        ids, buyers = self.log.items, study.model.popular
+        told = {i: s for i, s in sources.items() if s is not None}
+        if not told:
+            return dict.fromkeys(shown)
+        both = self.crowd.together([ids[s] for s in told.values()], [ids[i] for i in told])
+        return dict.fromkeys(shown) | {
+            i: Reason(s, both.get((ids[s], ids[i]), 0), int(buyers[s])) for i, s in told.items()
+        }
 
     def name(self, item_id: object) -> str:
         """An item's name; its id where it has none, and behind a name that several have."""
@@ -550,8 +593,12 @@ class Ware:
     gone: bool | None
 
 
-def read(ctx: Context, period: Period, where: Filters) -> Market:
-    """The purchases to learn from. Raises NotEnoughDataError."""
+def read(ctx: Context, asked: Recommend, where: Filters) -> Market:
+    """The purchases to learn from: all, or those of some people beside a crowd's.
+
+    Raises NotEnoughDataError.
+    """
+    period = asked.period
     span = spans_of(ctx.store, ctx.zone, ("order_lines",)).get("order_lines")
     if span is None:
         raise NotEnoughDataError(
@@ -565,7 +612,16 @@ def read(ctx: Context, period: Period, where: Filters) -> Market:
         )
     days = between(start, end)
     scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", days)], where)
-    found = ctx.store.frame(purchases(scope))
+    held_back = max(1, min(MOST_HELD_BACK, int(days.days * HELD_BACK)))
+    cut = day_number(days.end) - held_back
+    shelf = wares(ctx)
+    bought, sampled = purchases(scope), 1.0
+    pairs = stay(ctx, bought)
+    if pairs and asked.what != "new-items":
+        return beside(Crowd(ctx, bought, cut, LEAST_BUYERS), asked, days, shelf)
+    if pairs:
+        bought, sampled = some_of(bought, pairs)
+    found = ctx.store.frame(bought)
     every = Log.of(found["person_id"], found["item_id"], found["day"])
     log = every.in_play(LEAST_BUYERS)
     if len(log.items) < LEAST_ITEMS:
@@ -574,9 +630,6 @@ def read(ctx: Context, period: Period, where: Filters) -> Market:
             f"{in_words(period)}; recommending needs {LEAST_ITEMS}.",
             hint="Ask for a longer period, or fewer filters.",
         )
-    held_back = max(1, min(MOST_HELD_BACK, int(days.days * HELD_BACK)))
-    cut = day_number(days.end) - held_back
-    shelf = wares(ctx)
     buyers = np.bincount(every.item, minlength=len(every.items)).tolist()
     return Market(
         log,
@@ -586,7 +639,56 @@ def read(ctx: Context, period: Period, where: Filters) -> Market:
         names_of(shelf, log),
         len(every.items) - len(log.items),
         dict(zip(map(str, every.items), buyers, strict=True)),
+        sampled=sampled,
     )
+
+
+def beside(crowd: Crowd, asked: Recommend, days: Period, shelf: dict[str, "Ware"]) -> Market:
+    """A market whose purchases stay where they are, but those of the people it is shown to.
+
+    Raises NotEnoughDataError.
+    """
+    if len(crowd.items) < LEAST_ITEMS:
+        raise NotEnoughDataError(
+            f"Only {counted(len(crowd.items), 'item')} had {LEAST_BUYERS} known buyers or more "
+            f"{in_words(asked.period)}; recommending needs {LEAST_ITEMS}.",
+            hint="Ask for a longer period, or fewer filters.",
+        )
+    if asked.user:
+        people = crowd.one(asked.user)
+    elif asked.what == "each-person":
+        people = crowd.latest(MOST_LISTED, members(crowd, asked, days), refusals())
+    else:
+        people = crowd.latest(COUNT_ON, members(crowd, asked, days))
+    log = crowd.log(people)
+    buyers = zip(crowd.every["item_id"], crowd.every["buyers"].tolist(), strict=True)
+    return Market(
+        log,
+        days,
+        crowd.cut,
+        shelf,
+        names_of(shelf, log),
+        len(crowd.every) - len(crowd.items),
+        {str(i): n for i, n in buyers},
+        crowd,
+    )
+
+
+def members(crowd: Crowd, asked: Recommend, days: Period) -> Select | None:
+    """Ids of the people of a segment who bought in these days; None where no segment is said."""
+    if not any(f.dimension == SEGMENT.name for f in asked.where):
+        return None
+    ctx = crowd.ctx
+    scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", days)], asked.where)
+    return sa.select(purchases(scope).subquery("of_segment").c.person_id).distinct()
+
+
+def some_of(bought: Select, pairs: int) -> tuple[Select, float]:
+    """The purchases of a stable sample of people, as many as fit, and its share."""
+    share = max(1, int(MOST_SAMPLED / pairs * SAMPLED_BY))
+    rows = bought.subquery("pairs")
+    kept = bucket(rows.c.person_id, SAMPLED_BY) < share
+    return sa.select(rows.c.person_id, rows.c.item_id, rows.c.day).where(kept), share / SAMPLED_BY
 
 
 def wares(ctx: Context) -> dict[str, Ware]:
@@ -631,6 +733,39 @@ class Agreed:
 
     people: NDArray[np.object_]
     refused: int
+    total: int
+
+
+def refusals() -> Select:
+    """The ids of people who have refused any of PURPOSES at last."""
+    purpose = sa.func.lower(consents.c.purpose)
+    last = (
+        sa.select(
+            consents.c.person_id,
+            consents.c.granted,
+            sa.func.row_number()
+            .over(
+                partition_by=(consents.c.person_id, purpose),
+                order_by=(consents.c["at"].desc(), consents.c.purpose.desc()),
+            )
+            .label("place"),
+        )
+        .where(purpose.in_(PURPOSES))
+        .subquery("last")
+    )
+    return sa.select(last.c.person_id).where(last.c.place == 1, ~last.c.granted).distinct()
+
+
+def all_agreed(crowd: Crowd, market: Market, asked: Recommend) -> Agreed:
+    """Of a crowd: those who are listed, how many have refused, and how many have not."""
+    whose = members(crowd, asked, market.days)
+    everybody, willing = (
+        crowd.ctx.store.row(
+            sa.select(icount().label("n")).select_from(crowd.buyers_of(whose, without).subquery())
+        )["n"]
+        for without in (None, refusals())
+    )
+    return Agreed(market.log.people, everybody - willing, willing)
 
 
 def agreed(ctx: Context, group: NDArray[np.object_]) -> Agreed:
@@ -643,7 +778,7 @@ def agreed(ctx: Context, group: NDArray[np.object_]) -> Agreed:
     latest_of = {(r["person_id"], r["purpose"].casefold()): r["granted"] for r in said}
     refused = {person for (person, _), granted in latest_of.items() if not granted}
     kept = np.array([p for p in group if p not in refused], dtype=object)
-    return Agreed(kept, len(group) - len(kept))
+    return Agreed(kept, len(group) - len(kept), len(kept))
 
 
 def latest(log: Log, group: NDArray[np.object_]) -> NDArray[np.int64]:
@@ -795,15 +930,15 @@ def named_item(market: Market, said: str) -> Named:
     if not holding:
         near = nearest(said, list(names.values()))
         raise UnknownNameError("item", said, near)
-    buyers = np.bincount(market.log.item, minlength=len(market.log.items))
-    count = dict(zip(names, buyers.tolist(), strict=True))
-    best, *others = sorted(holding, key=lambda i: (-count[i], i))
+    best, *others = sorted(holding, key=lambda i: (-market.buyers[i], i))
     return Named(best, tuple(names[i] for i in others))
 
 
 def compared(market: Market, kinds: tuple[Kind, ...]) -> Study:
     """The recommenders compared. Raises NotEnoughDataError where too few bought on."""
     try:
+        if market.crowd:
+            return market.crowd.study(market.log, LEAST_JUDGED)
         return studied(market.log, market.cut, LEAST_JUDGED, kinds, market.texts)
     except TooFewError as error:
         raise NotEnoughDataError(
@@ -823,6 +958,7 @@ NAMES: dict[Kind, str] = {
     "content": "likeness of words",
     "hybrid": "EASE and words",
     "embedding": "embeddings",
+    "als": "ALS",
 }
 
 
@@ -848,6 +984,19 @@ def qualities_table(study: Study) -> Table:
     return Table.of("Recommenders on what people bought next", columns, records)
 
 
+def sample_note(market: Market) -> list[Note]:
+    """That not all people were read, where that is so."""
+    if market.sampled == 1:
+        return []
+    return [
+        Note(
+            "Too many purchases for this process: new items are placed by a stable sample of "
+            f"{share_words(market.sampled)} of the people.",
+            "warning",
+        )
+    ]
+
+
 def card(market: Market, study: Study) -> list[Note]:
     """The model card: test against the baseline, data, method, limits."""
     best, usual = study.qualities[study.taken], study.qualities["popularity"]
@@ -856,10 +1005,21 @@ def card(market: Market, study: Study) -> list[Note]:
         notes.append(
             Note("Here nothing does better than showing everybody the bestsellers.", "warning")
         )
+    pairs, people = market.size
+    if market.crowd:
+        store = market.crowd.ctx.store
+        notes.append(
+            Note(
+                f"Too many purchases for this process: {store.library} "
+                f"({store.engine.version}) fitted ALS to all of them where they are, {WIDTH} "
+                f"numbers for each item in {ROUNDS} rounds; scores are rounded to five decimals, "
+                "equal ones stand by buyers, then by id."
+            )
+        )
     notes.append(
         Note(
-            f"Learnt from {counted(len(study.log), 'purchase')} of "
-            f"{counted(len(study.log.people), 'person', 'people')} and "
+            f"Learnt from {counted(pairs, 'purchase')} of "
+            f"{counted(people, 'person', 'people')} and "
             f"{counted(len(study.log.items), 'item')} from {date_words(market.days.start)} to "
             f"{date_words(market.days.last_day)}; {counted(market.left_out, 'item')} with fewer "
             f"than {LEAST_BUYERS} buyers left out, for `recommend new items`. {market.stock_words} "
