@@ -76,6 +76,7 @@ from analytics.scope import (
     days_before,
     scope_of,
 )
+from analytics.totals import Aggregated, source_of
 from analytics.words import date_words, listed
 from storage.schema import EPOCH, events, orders
 from storage.sql import Sql, icount, idiv, isum
@@ -478,8 +479,11 @@ def visit_branches(grid: Grid, asked: Asked) -> list[Branch]:
     """Visits and active days per block, of one reading of the events; and events per hour, over
     the weeks that the gate goes by.
     """
-    visits = kept(visits_of(grid.scope), "visits")
     parts = [hours_branch(grid)]
+    sources_ = {e: source_of(e, grid.scope, m) for e, m in asked.items() if m}
+    if all(s.is_totals for s in sources_.values()):
+        return parts + [total_branch(grid, asked[e], e, s) for e, s in sources_.items()]
+    visits = kept(visits_of(grid.scope), "visits")
     if asked.get("sessions"):
         day = grid.scope.local_day(visits.c["at"])
         rows = (
@@ -494,6 +498,17 @@ def visit_branches(grid: Grid, asked: Asked) -> list[Branch]:
         values = tuple(aggregate(m, active) for m in asked["active_days"])
         parts.append(Branch("active_days", active, active.c.block, values))
     return parts
+
+
+def total_branch(
+    grid: Grid, measures: Sequence[Measure], entity: str, source: Aggregated
+) -> Branch:
+    """An entity's totals per block."""
+    rows = sa.select(*source.rows.c, grid.block(source.rows.c.day).label("block")).subquery(
+        f"{entity}_totals"
+    )
+    values = tuple(aggregate(source.asked[m], rows) for m in measures)
+    return Branch(entity, rows, rows.c.block, values)
 
 
 def hours_branch(grid: Grid) -> Branch:
@@ -590,8 +605,11 @@ def mover_branches(grid: Grid, entity: str, measures: Sequence[Measure]) -> list
     if not adding or not dimensions or scope.filters:
         return []
     cut = scope.slicing(dimensions[0], *dimensions[1:])
-    rows = rows_of(entity, cut)
-    values = [aggregate(m, rows, reached(m, rows, cut, i)) for m in adding for i in range(2)]
+    source = source_of(entity, cut, adding)
+    rows = source.rows
+    values = [
+        aggregate(source.asked[m], rows, reached(m, rows, cut, i)) for m in adding for i in range(2)
+    ]
     nowhere = sa.literal_column("0", sa.BigInteger)
     cells = (
         sa.select(

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from analytics.catalog import ENTITY
-from analytics.entities import product_ranges, rows_of
+from analytics.catalog import ENTITY, Measure
+from analytics.entities import ONE, product_ranges, rows_of
 from analytics.methods.portraits.naming import Trait
 from analytics.scope import Scope, day_number, instant
+from analytics.totals import source_of
 from storage.schema import orders
-from storage.sql import Sql, dbl, icount, isum
+from storage.sql import Sql, dbl, isum
 
 #: How much a trait counts: those that make a segment, those that colour it, those that describe it.
 FULL, THIRD, NONE = 1.0, 1 / 3, 0.0
@@ -63,6 +64,9 @@ SAID = {
     "mobile": "mobile",
 }
 Operator = Literal[">=", "<=", ">", "<", "="]
+
+#: What visits are asked for: sums that totals per day hold too.
+VISIT_SUMS = tuple(Measure("sessions", "sum", c) for c in ("pages", "carted", "abandoned"))
 
 
 @dataclass(frozen=True)
@@ -212,15 +216,18 @@ def visit_habits(scope: Scope) -> sa.Subquery | None:
         scope = scope.slicing(None)
     if scope.missing(sessions):
         return None
-    rows = rows_of("sessions", scope)
+    source = source_of("sessions", scope, VISIT_SUMS)
+    rows = source.rows
+    each: Sql = rows.c.visits if source.is_totals else ONE
     devices: list[Any] = []
     if scope.by:
-        mobile = sa.case((sa.func.lower(rows.c.slice) == "mobile", 1), else_=0)
-        devices = [isum(mobile).label("on_mobile"), counted_rows(rows.c.slice).label("on_any")]
+        mobile = sa.case((sa.func.lower(rows.c.slice) == "mobile", each), else_=0)
+        known = sa.case((rows.c.slice.is_not(None), each), else_=0)
+        devices = [isum(mobile).label("on_mobile"), isum(known).label("on_any")]
     return (
         sa.select(
             rows.c.person_id,
-            icount().label("sessions"),
+            isum(each).label("sessions"),
             isum(rows.c.pages).label("viewed"),
             isum(rows.c.carted).label("carted"),
             isum(rows.c.abandoned).label("left_behind"),
@@ -229,8 +236,3 @@ def visit_habits(scope: Scope) -> sa.Subquery | None:
         .group_by(rows.c.person_id)
         .subquery("visits")
     )
-
-
-def counted_rows(column: Sql) -> Sql:
-    """In how many rows a column is known."""
-    return sa.cast(sa.func.count(column), sa.BigInteger)

@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from analytics.catalog import ENTITY, Entity, Measure, Metric
-from analytics.entities import CannotAnswerError, rows_of, slices_of
+from analytics.entities import CannotAnswerError, slices_of
 from analytics.result import Note, Number, Value
 from analytics.scope import Scope, Window, day_number, day_of, days_before, instant, start_of_day
+from analytics.totals import source_of
 from analytics.words import date_words, listed
 from storage.schema import EPOCH, events, order_lines, orders, people, ratings
 from storage.sql import Sql, isum, json_text
@@ -153,7 +154,7 @@ def holds(rows: sa.FromClause, column: str, values: tuple[Any, ...]) -> Sql:
 def reached(measure: Measure, rows: sa.FromClause, scope: Scope, number: int) -> Sql:
     """The rows that a measure takes for one of the scope's windows."""
     window = scope.windows[number]
-    match ENTITY[measure.entity].clock:
+    match "day" if "day" in rows.c else ENTITY[measure.entity].clock:
         case "window":
             return rows.c.window == sa.literal_column(str(number))
         case "day":
@@ -195,11 +196,14 @@ def quantities(store: Store, scope: Scope, measures: Sequence[Measure]) -> Slice
         return {}
     entity = asked[0].entity
     scope = scope.looking_back(lookback(asked))
-    rows = rows_of(entity, scope)
+    source = source_of(entity, scope, asked)
+    rows, read_as = source.rows, source.asked
     cells = [(m, i) for m in asked for i in range(len(scope.windows))]
     names = [f"{m.column.replace('.', '_') or 'rows'}_{n}" for n, (m, _) in enumerate(cells)]
     columns = [
-        aggregate(m, rows, reached(m, rows, scope, i)).label(f"{scope.windows[i].name}_{name}")
+        aggregate(read_as[m], rows, reached(m, rows, scope, i)).label(
+            f"{scope.windows[i].name}_{name}"
+        )
         for (m, i), name in zip(cells, names, strict=True)
     ]
     labels = [c.name for c in columns]
@@ -221,11 +225,12 @@ def daily(
 
     The entity is one whose rows lie in time (not `buyers`).
     """
-    rows = rows_of(measures[0].entity, scope)
+    source = source_of(measures[0].entity, scope, measures)
+    rows = source.rows
     if "day" not in rows.c:
         day = scope.local_day(rows.c["at"]).label("day")
         rows = sa.select(*rows.c, day).subquery("by_day")
-    columns = [aggregate(m, rows).label(f"v{i}") for i, m in enumerate(measures)]
+    columns = [aggregate(source.asked[m], rows).label(f"v{i}") for i, m in enumerate(measures)]
     found = store.rows(sa.select(rows.c.day, *columns).group_by(rows.c.day).order_by(rows.c.day))
     return {m: {day_of(r["day"]): r[f"v{i}"] for r in found} for i, m in enumerate(measures)}
 

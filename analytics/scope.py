@@ -19,6 +19,7 @@ from analytics.period import Period
 from storage.schema import EPOCH, Instant, metadata
 from storage.sql import Sql, epoch_s, idiv, json_text, local_day
 from storage.store import Store
+from storage.totals import Kept
 
 #: Above so many clock changes, local days are left to the engine's own time zones.
 MOST_CLOCK_CHANGES = 24
@@ -162,7 +163,7 @@ class Scope:
     combination of values. `blank` are the pairs (dimension, table) where the table's
     column holds no value at all: there the entity looks to its next table. `lookback` is how many
     days before a window's end are read at least. `members` are the saved segments that the
-    filters name.
+    filters name. `totals` are those per day that agree with the rows (`totals.py`).
     """
 
     zone: ZoneInfo
@@ -174,6 +175,7 @@ class Scope:
     lookback: int = 0
     also: tuple[Dimension, ...] = ()
     members: tuple[Members, ...] = ()
+    totals: Kept | None = None
 
     @property
     def since(self) -> dt.datetime:
@@ -408,6 +410,7 @@ def scope_of(
         by,
         frozenset(blank),
         members=tuple(dict.fromkeys(members.values())),
+        totals=store.totals(),
     )
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import logging
 import math
 import threading
 import time
@@ -18,12 +19,17 @@ from storage.engines import (
     QueryCancelledError,
     Running,
     StoppedError,
+    StoreError,
     arrow_type,
     open_engine,
 )
+from storage.engines.base import first_line
 from storage.overlay import Overlay
 from storage.schema import ENTITIES, events, metadata, orders, ratings, sources
 from storage.sql import icount
+from storage.totals import KEPT, MADE_FROM, Keeper, Kept, kept_of
+
+log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -104,6 +110,30 @@ class Store:
     def close(self) -> None:
         """Close the engine."""
         self.engine.close()
+
+    def keep(self, keeper: Keeper) -> None:
+        """Have totals per day follow the rows that are loaded, and be read where they are fresh.
+
+        Engines that can't keep them right, tables of other people's, and a database that lets us
+        make no table have none.
+        """
+        engine = self.engine
+        if not engine.keeps_totals or engine.overlays:
+            return
+        refusals: tuple[type[Exception], ...] = (StoreError, *engine.faults)
+        try:
+            engine.create_totals()
+        except refusals as error:
+            log.warning("totals_not_kept", extra={"detail": first_line(error)})
+            return
+        engine.keeper = keeper
+
+    def totals(self) -> Kept | None:
+        """The totals per day that agree with the rows now; None where none do."""
+        keeper = self.engine.keeper
+        if keeper is None:
+            return None
+        return self._remembered("totals", lambda: kept_of(self._aside().rows(KEPT), keeper))
 
     def cancel(self) -> None:
         """Stop this question's running read, and refuse further ones. From any thread."""
@@ -312,7 +342,9 @@ class _TimeLimit:
 
 
 def tables_of(statement: Select) -> set[str]:
-    """The names of our tables that a statement reads; each part of it is looked at once."""
+    """The names of our tables that a statement reads, and of those that totals are made from; each
+    part of it is looked at once.
+    """
     found: set[str] = set()
     seen: set[int] = set()
     waiting: list[Any] = [statement]
@@ -323,6 +355,8 @@ def tables_of(statement: Select) -> set[str]:
         seen.add(id(element))
         if isinstance(element, sa.Table) and element.name in metadata.tables:
             found.add(element.name)
+        elif isinstance(element, sa.Table) and element.name in MADE_FROM:
+            found |= {element.name, *MADE_FROM[element.name]}
         waiting.extend(element.get_children())
     return found
 

@@ -20,6 +20,7 @@ from sqlalchemy.sql.base import Executable
 
 from storage.overlay import Overlay, OverlayError, empty_sql, expanded, overlay_sql
 from storage.schema import Instant, metadata
+from storage.totals import Keeper, derived, watches
 
 Statement = Executable | sa.ClauseElement
 
@@ -175,6 +176,12 @@ class Engine(ABC):
     schema_lock: ClassVar[str] = ""
     #: fits itemsets and factors where the rows are
     library: Library | None = None
+    #: totals per day can be kept in it, and stay right whoever writes
+    keeps_totals: ClassVar[bool] = False
+    #: makes totals per day follow the rows; None: they are neither kept nor read
+    keeper: Keeper | None = None
+    #: the tables of totals are there
+    has_totals = False
 
     @property
     @abstractmethod
@@ -199,7 +206,7 @@ class Engine(ABC):
 
     @property
     def writes(self) -> int | None:
-        """How many transactions have changed the data; None where others may change them too."""
+        """A number that grows when the data may have changed; None: they may at any time."""
         return None
 
     @functools.cached_property
@@ -319,20 +326,34 @@ class Engine(ABC):
     def create_tables(self) -> None:
         """Create our tables, keys and indexes where they are missing."""
         there = self.table_names()
+        self.has_totals = all(t.name in there for t in derived.sorted_tables)
         missing = [t for t in metadata.sorted_tables if t.name not in there]
         if not missing:
             return
         with self.writing() as writer:
-            if self.schema_lock:
-                writer.run(sa.text(self.schema_lock))
-            for table in missing:
-                writer.run(sa.text(self.ddl(table)))
-                if self.has_keys:
-                    for index in table.indexes:
-                        columns = ", ".join(c.name for c in index.columns)
-                        name = f"ix_{table.name}_{columns}"
-                        sql = f"CREATE INDEX IF NOT EXISTS {name} ON {table.name} ({columns})"
-                        writer.run(sa.text(sql))
+            self._create(writer, missing)
+
+    def create_totals(self) -> None:
+        """Create the tables of totals per day, and what makes them stale, where missing."""
+        if self.has_totals:
+            return
+        with self.writing() as writer:
+            self._create(writer, derived.sorted_tables)
+            for trigger in watches(self.name):
+                writer.run(sa.text(trigger))
+        self.has_totals = True
+
+    def _create(self, writer: Writer, tables: Sequence[sa.Table]) -> None:
+        if self.schema_lock:
+            writer.run(sa.text(self.schema_lock))
+        for table in tables:
+            writer.run(sa.text(self.ddl(table)))
+            if self.has_keys:
+                for index in table.indexes:
+                    columns = ", ".join(c.name for c in index.columns)
+                    name = f"ix_{table.name}_{columns}"
+                    sql = f"CREATE INDEX IF NOT EXISTS {name} ON {table.name} ({columns})"
+                    writer.run(sa.text(sql))
 
     def ddl(self, table: sa.Table) -> str:
         """CREATE TABLE in this engine's types; `has_keys` adds the primary key."""
@@ -341,7 +362,7 @@ class Engine(ABC):
         for column in table.columns:
             type_ = column.type.compile(dialect=self.dialect)
             lines.append(f"{quote(column.name)} {type_}{'' if column.nullable else ' NOT NULL'}")
-        if self.has_keys:
+        if self.has_keys and table.primary_key.columns:
             keys = ", ".join(quote(c.name) for c in table.primary_key.columns)
             lines.append(f"PRIMARY KEY ({keys})")
         return f"CREATE TABLE IF NOT EXISTS {quote(table.name)} ({', '.join(lines)})"

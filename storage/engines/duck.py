@@ -21,6 +21,7 @@ from storage.engines.base import (
     missing_table,
 )
 from storage.sql import DuckDialect
+from storage.totals import ROW_NAMES, changes_rows
 
 
 class DuckEngine(Engine):
@@ -34,6 +35,7 @@ class DuckEngine(Engine):
 
     name = "duckdb"
     has_keys = False
+    keeps_totals = True
     faults = (duckdb.Error,)
 
     def __init__(self, path: str, *, memory_limit: str = "", threads: int = 0) -> None:
@@ -156,6 +158,8 @@ class DuckWriter(Writer):
 
     def run(self, statement: Statement) -> None:
         """As SQLAlchemy statement or `text()`."""
+        if changes_rows(statement):
+            self._totals_are_stale()
         sql, values = self.engine.compile(statement)
         self.cursor.execute(sql, list(values))
 
@@ -166,6 +170,8 @@ class DuckWriter(Writer):
 
     def append(self, table: str, rows: pa.Table, *, temporary: bool = False) -> None:
         """Arrow goes in without a copy."""
+        if table in ROW_NAMES and not temporary:
+            self._totals_are_stale()
         self.cursor.register("daybreak_rows", rows)
         try:
             verb = (
@@ -174,3 +180,8 @@ class DuckWriter(Writer):
             self.cursor.execute(f"{verb} SELECT * FROM daybreak_rows")  # noqa: S608 - our own name
         finally:
             self.cursor.unregister("daybreak_rows")
+
+    def _totals_are_stale(self) -> None:
+        """Until a keeper says otherwise in this transaction or a later one."""
+        if self.engine.has_totals:
+            self.cursor.execute("DELETE FROM totals_kept")

@@ -56,6 +56,7 @@ class SqliteEngine(Engine):
 
     name = "sqlite"
     faults = (sqlite3.Error,)
+    keeps_totals = True
 
     def __init__(self, path: str) -> None:
         """Open or create the file (write-ahead log)."""

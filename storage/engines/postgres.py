@@ -1,6 +1,7 @@
 """PostgreSQL by ADBC: binary in, Arrow out."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,14 +24,38 @@ from storage.engines.base import (
 )
 
 
+#: What reads may take in all where store.memory_limit says nothing; one sort has a 32nd of it, and
+#: one hash table four times as much.
+MEMORY_LIMIT = 2 * 2**30
+SORTS, HASHES_PER_SORT = 32, 4
+UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+#: Of one read. The defaults of a server suit many small transactions: with 4 MB a question groups
+#: millions of rows along an index, a random page per row; and its text is compiled to machine code
+#: for longer than it runs. What an administrator has set higher stays.
+SETTINGS = """SELECT set_config('transaction_read_only', 'on', true), set_config('jit', 'off', true),
+set_config('hash_mem_multiplier',
+  greatest(current_setting('hash_mem_multiplier')::float8, {hashes})::text, true),
+set_config('work_mem',
+  greatest(pg_size_bytes(current_setting('work_mem')) / 1024, {sort_kb}) || 'kB', true)"""
+
+
+def bytes_of(size: str) -> int | None:
+    """`4GB` or `512 MiB`, as DuckDB reads them; None for what is neither."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGTkmgt]i?[Bb])\s*", size)
+    return int(float(found[1]) * UNITS[found[2].lower()]) if found else None
+
+
 class PostgresEngine(Engine):
     """PostgreSQL by ADBC: binary in, Arrow out. A connection per running query."""
 
     name = "postgresql"
+    keeps_totals = True
     schema_lock = "SELECT pg_advisory_xact_lock(hashtextextended('daybreak store', 0))"
 
-    def __init__(self, url: str) -> None:
-        """Connect once, to find faults early."""
+    def __init__(self, url: str, *, memory_limit: str = "") -> None:
+        """Connect once, to find faults early. `memory_limit` bounds what sorts and hashes take."""
         # imported here: who has no PostgreSQL need not wait for the driver
         import adbc_driver_manager
         import adbc_driver_postgresql.dbapi
@@ -43,6 +68,8 @@ class PostgresEngine(Engine):
         if "connect_timeout=" not in url:
             self._url += f"{'&' if '?' in url else '?'}connect_timeout=10"
         self._pool = Pool(self._connect)
+        most = bytes_of(memory_limit) or MEMORY_LIMIT
+        self._settings = SETTINGS.format(hashes=HASHES_PER_SORT, sort_kb=most // SORTS // 1024)
         rows = self.fetch("SELECT current_setting('server_version')", (), Running())
         self._version = rows.column(0)[0].as_py().split()[0]
 
@@ -71,7 +98,8 @@ class PostgresEngine(Engine):
         with self._pool.lent(fit) as connection, connection.cursor() as cursor:
             running.start(cursor.adbc_cancel)
             try:
-                cursor.execute("SET TRANSACTION READ ONLY")
+                cursor.execute(self._settings)
+                cursor.fetchone()
                 cursor.execute(sql, tuple(values) or None)
                 return cursor.fetch_arrow_table()
             except self._error as error:

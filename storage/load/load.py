@@ -37,6 +37,7 @@ from storage.load.merge import Merged, alone, arrow_schema, merge, record_source
 from storage.load.pseudonym import pseudonym, pseudonym_key
 from storage.schema import loads, rejected_rows
 from storage.store import Store
+from storage.totals import Change
 
 #: `progress(rows done, rows in all or None, phase)`; phases are reading, checking, writing,
 #: recording, done.
@@ -185,13 +186,15 @@ def load_tables(
     about = _About(source, description, attribution, simulated, now or utc_now())
     with store.engine.writing() as writer:
         alone(writer)
+        change = Change(writer, store.engine.keeper)
         for entity, rows in tables.items():
             table = TABLES[entity]
-            merged = merge(writer, table, [_complete(rows, table, source)])
+            merged = merge(writer, table, [_complete(rows, table, source)], change=change)
             tally.read += rows.num_rows
             tally.add(entity, merged)
             about.record(writer, table, merged)
             (progress or _quiet)(tally.read, None, "writing")
+        change.follow()
     return tally.report(time.monotonic() - started)
 
 
@@ -328,6 +331,7 @@ def _load_file(
         done = 0
         with store.engine.writing() as writer:
             alone(writer)
+            change = Change(writer, store.engine.keeper)
             results: dict[str, Merged] = {}
             for output in program.outputs:
 
@@ -343,6 +347,7 @@ def _load_file(
                     staging.batches(rows_of(output, about.source)),
                     keeps_earliest=output.keeps_earliest,
                     tell=tell,
+                    change=change,
                 )
                 again_said = repeats.get(output.entity, 0)
                 merged = Merged(merged.new, merged.changed, merged.unchanged + again_said)
@@ -351,6 +356,7 @@ def _load_file(
                 progress(done, read, "recording")
             _record_load(writer, staging, load_id, path.name, about, results, read, refused)
             progress(done, read, "recording")
+            change.follow()
     tally.read += read
     tally.rejected += refused
     tally.reasons.update(reasons)

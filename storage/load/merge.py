@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from storage.engines import Writer, arrow_type
 from storage.schema import sources
 from storage.sql import icount, isum
+from storage.totals import Change
 
 INCOMING = "incoming_"
 #: Any two loads wait for each other on PostgreSQL ("daybreak" in ASCII).
@@ -60,11 +61,12 @@ def merge(
     *,
     keeps_earliest: tuple[str, ...] = (),
     tell: Callable[[int], None] = lambda _: None,
+    change: Change | None = None,
 ) -> Merged:
     """Merge rows, unique on the table's key and with its columns, into the table.
 
     `keeps_earliest`: columns of which the earlier value stays, the store's or the row's.
-    `tell(rows)` hears of each batch.
+    `tell(rows)` hears of each batch, `change` of the days whose rows come or go.
     """
     schema = arrow_schema(table)
     fresh = not writer.fetch(
@@ -83,13 +85,19 @@ def merge(
             writer.run(sa.text(f'INSERT INTO "{target}" SELECT * FROM "{part}"'))  # noqa: S608 - our names
         rows += chosen.num_rows
         tell(chosen.num_rows)
+    if fresh and rows and change is not None:
+        change.note(table, table)
     if fresh or not rows:
         return Merged(rows, 0, 0)
-    return _merge_incoming(writer, table, rows, keeps_earliest)
+    return _merge_incoming(writer, table, rows, keeps_earliest, change)
 
 
 def _merge_incoming(
-    writer: Writer, table: sa.Table, rows: int, keeps_earliest: tuple[str, ...]
+    writer: Writer,
+    table: sa.Table,
+    rows: int,
+    keeps_earliest: tuple[str, ...],
+    change: Change | None,
 ) -> Merged:
     incoming = sa.Table(
         INCOMING + table.name, sa.MetaData(), *(sa.Column(c.name, c.type) for c in table.columns)
@@ -111,7 +119,12 @@ def _merge_incoming(
         ).select_from(both)
     ).to_pylist()[0]
     matched, changed = int(counts["matched"]), int(counts["changed"] or 0)
+    if change is not None and (rows > matched or changed):
+        unlike = sa.or_(table.c[keys[0]].is_(None), differs)
+        change.note(table, incoming.outerjoin(table, same_key), unlike)
     if changed:
+        if change is not None:
+            change.note(table, table.join(incoming, same_key), differs)
         chosen = sa.select(*(incoming.c[k] for k in keys)).select_from(both).where(differs)
         key = table.c[keys[0]] if len(keys) == 1 else sa.tuple_(*(table.c[k] for k in keys))
         writer.run(sa.delete(table).where(key.in_(chosen)))
