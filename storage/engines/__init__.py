@@ -57,7 +57,7 @@ def open_engine(
         case "sqlite":
             return SqliteEngine(path_of(url))
         case "postgresql" | "postgres":
-            return PostgresEngine(url)
+            return PostgresEngine(url, memory_limit=memory_limit)
         case "clickhouse" | "clickhouses" | "chdb":
             from storage.engines.clickhouse import ClickhouseEngine
 

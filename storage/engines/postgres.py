@@ -23,7 +23,6 @@ from storage.engines.base import (
     missing_table,
 )
 
-
 #: What reads may take in all where store.memory_limit says nothing; one sort has a 32nd of it, and
 #: one hash table four times as much.
 MEMORY_LIMIT = 2 * 2**30
@@ -34,7 +33,8 @@ UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 #: Of one read. The defaults of a server suit many small transactions: with 4 MB a question groups
 #: millions of rows along an index, a random page per row; and its text is compiled to machine code
 #: for longer than it runs. What an administrator has set higher stays.
-SETTINGS = """SELECT set_config('transaction_read_only', 'on', true), set_config('jit', 'off', true),
+SETTINGS = """SELECT set_config('transaction_read_only', 'on', true),
+set_config('jit', 'off', true),
 set_config('hash_mem_multiplier',
   greatest(current_setting('hash_mem_multiplier')::float8, {hashes})::text, true),
 set_config('work_mem',

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import secrets
 import socket
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -47,6 +48,9 @@ CONNECT_WITHIN_S = 10.0
 #: Pauses of 0.05, 0.2, 0.8 and 3.2 s: a breath of the network, not an outage.
 RETRIES = 4
 
+#: Others write the tables: what is known of the data as a whole is asked anew so often.
+KNOWN_FOR_S = 30.0
+
 HINT = "Check store.url and that the Spark Connect server runs: sc://host:15002."
 
 
@@ -79,6 +83,7 @@ class SparkEngine(Engine):
         ):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.dialect = SparkDialect()
+        self._wrote = 0
         self._error: tuple[type[Exception], ...] = (PySparkException, RpcError)
         self.faults = self._error
         self.remote, _, place = url.partition("?tables=")
@@ -113,6 +118,11 @@ class SparkEngine(Engine):
     def version(self) -> str:
         """Such as `Spark 4.3.0`."""
         return f"Spark {self._version}"
+
+    @property
+    def writes(self) -> int:
+        """Grows with each write of ours, and every half minute, for those of others."""
+        return self._wrote + int(time.monotonic() / KNOWN_FOR_S)
 
     def source_of(self, table: str) -> str:
         """Where Spark reads one of our tables: a name of the catalogue, or a folder of Parquet."""
@@ -231,6 +241,7 @@ class SparkEngine(Engine):
         try:
             yield SparkWriter(self, self._session)
             self._there = self.lay_views() if self.has_views else set()
+            self._wrote += 1
         except self._error as error:
             if explained := self._explained(error):
                 raise explained from error
