@@ -7,16 +7,28 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
-from pandas import DataFrame
 
 from analytics.catalog import ENTITY
 from analytics.command import Context
 from analytics.entities import order_line_rows
 from analytics.errors import TooLargeError, UnknownNameError
-from analytics.methods.itemsets import MiningTooLargeError
+from analytics.methods.itemsets import (
+    MOST_ITEMSETS,
+    Baskets,
+    Counted,
+    Itemsets,
+    Known,
+    Method,
+    MiningTooLargeError,
+    frequent_itemsets,
+    minimum_count,
+)
 from analytics.methods.rules import in_words
+from analytics.result import Note
 from analytics.scope import Filters, Scope
+from analytics.words import share_words
 from storage.schema import items
 from storage.sql import bucket, icount
 
@@ -27,7 +39,7 @@ USUAL_SUPPORT = 0.01
 #: Fewer orders than this answer nothing.
 LEAST_BASKETS = 50
 
-#: More lines than this are sampled by orders.
+#: More lines than this are mined by the engine's library; without one, sampled by orders.
 MOST_LINES = 15_000_000
 BUCKETS = 1_000
 
@@ -39,11 +51,15 @@ MOST_NAMED_ITEMS = 50
 
 @dataclass(frozen=True)
 class Market:
-    """The orders that a question is about: how many, and how many in each half of the period."""
+    """The orders that a question is about: how many, and how many in each half of the period.
+
+    `library` is what mines them in the engine, where they do not fit this process.
+    """
 
     halves: tuple[int, int]
     middle: dt.datetime
     sampled: float
+    library: str = ""
 
     @property
     def baskets(self) -> int:
@@ -68,7 +84,7 @@ def sold_lines(scope: Scope) -> sa.Subquery:
 
 
 def size_up(ctx: Context, scope: Scope) -> Market:
-    """Count the orders in each half of the period; decide whether to sample."""
+    """Count the orders in each half of the period; decide who mines them, or whether to sample."""
     period_orders = replace(
         scope,
         filters=Filters(tuple(f for f in scope.filters if f.dimension not in item_filters(scope))),
@@ -82,13 +98,14 @@ def size_up(ctx: Context, scope: Scope) -> Market:
     found = {r["late"]: r for r in ctx.store.rows(counted_orders)}
     rows = sum(r["rows"] for r in found.values())
     share = min(1.0, MOST_LINES / rows) if rows else 1.0
-    buckets = max(1, int(share * BUCKETS))
+    library = ctx.store.library if share < 1 else ""
+    buckets = BUCKETS if library else max(1, int(share * BUCKETS))
     orders = [found[h]["orders"] if h in found else 0 for h in (0, 1)]
     if buckets < BUCKETS:
         sampled = counted_orders.where(bucket(sold.c.order_id, BUCKETS) < buckets)
         again = {r["late"]: r["orders"] for r in ctx.store.rows(sampled)}
         orders = [again.get(h, 0) for h in (0, 1)]
-    return Market((orders[0], orders[1]), middle, buckets / BUCKETS)
+    return Market((orders[0], orders[1]), middle, buckets / BUCKETS, library)
 
 
 def middle_of(ctx: Context, scope: Scope, sold: sa.Subquery) -> dt.datetime:
@@ -103,7 +120,7 @@ def middle_of(ctx: Context, scope: Scope, sold: sa.Subquery) -> dt.datetime:
     return since + (until - since) / 2
 
 
-def order_items(ctx: Context, scope: Scope, market: Market, least: int) -> DataFrame:
+def order_items(scope: Scope, market: Market, least: int) -> sa.Select[*tuple[Any, ...]]:
     """`basket`, `item` and `late` of each product line whose item is in at least `least` orders."""
     sold = sold_lines(scope)
     late = sa.case((sold.c.at >= sa.literal(market.middle), 1), else_=0).label("late")
@@ -117,11 +134,88 @@ def order_items(ctx: Context, scope: Scope, market: Market, least: int) -> DataF
         .having(icount() >= least)
         .subquery("often")
     )
-    return ctx.store.frame(
-        sa.select(
-            bought.c.order_id.label("basket"), bought.c.item_id.label("item"), bought.c.late
-        ).join_from(bought, often, bought.c.item_id == often.c.item_id)
-    )
+    return sa.select(
+        bought.c.order_id.label("basket"), bought.c.item_id.label("item"), bought.c.late
+    ).join_from(bought, often, bought.c.item_id == often.c.item_id)
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """The baskets of a question, to be mined: `here`, with those of each half, or by the library.
+
+    `lines` has `basket`, `item` and `late`.
+    """
+
+    ctx: Context
+    market: Market
+    lines: sa.Select[*tuple[Any, ...]]
+    here: tuple[Baskets, Baskets, Baskets] | None
+
+    def itemsets(
+        self, support: float, method: Method = "fpgrowth", longest: int | None = None
+    ) -> Itemsets:
+        """All in at least this share of the baskets. Raises MiningTooLargeError."""
+        if self.here:
+            return frequent_itemsets(
+                self.here[0], min_support=support, method=method, max_length=longest
+            )
+        minimum = minimum_count(support, self.market.baskets)
+        found = self._in_the_engine(minimum, longest)
+        if found.num_rows <= MOST_ITEMSETS:
+            sets, counts = found.column("items").to_pylist(), found.column("baskets").to_numpy()
+            return Itemsets.of_sets(
+                sets, counts, n_baskets=self.market.baskets, engine="Spark MLlib"
+            )
+        error = MiningTooLargeError("itemsets", found.num_rows, MOST_ITEMSETS)
+        while found.num_rows > MOST_ITEMSETS and minimum < self.market.baskets:
+            minimum = min(2 * minimum, self.market.baskets)
+            found = self._in_the_engine(minimum, longest)
+        if found.num_rows <= MOST_ITEMSETS:
+            error.feasible_support = minimum / self.market.baskets
+        raise error
+
+    def _in_the_engine(self, minimum: int, longest: int | None) -> pa.Table:
+        return self.ctx.store.by_library(
+            "itemsets", self.lines, minimum=minimum, longest=longest, most=MOST_ITEMSETS
+        )
+
+    def halves(self, sets: Iterable[Iterable[Any]]) -> tuple[Counted, Counted]:
+        """Baskets of the first and the second half, which know how many hold each of the sets."""
+        if self.here:
+            return self.here[1:]
+        wanted = sorted({tuple(sorted(map(str, s))) for s in sets})
+        found = self.ctx.store.by_library("holding", self.lines, sets=wanted).to_pylist()
+        first, second = (
+            Known(n, {frozenset(wanted[r["place"]]): r["baskets"] for r in found if r["late"] == h})
+            for h, n in enumerate(self.market.halves)
+        )
+        return first, second
+
+
+def gathered(ctx: Context, scope: Scope, market: Market, least: int) -> Gathered:
+    """The baskets to mine, of items in at least `least` of them."""
+    lines = order_items(scope, market, least)
+    if market.library:
+        return Gathered(ctx, market, lines, None)
+    here = Baskets.in_halves(ctx.store.frame(lines), market.halves)
+    return Gathered(ctx, market, lines, here)
+
+
+def size_notes(market: Market, orders: str, more: str = "") -> list[Note]:
+    """That the baskets were too many for this process, and what was done about it."""
+    if market.library:
+        where = f"{market.library} counted all of them where they are"
+        return [Note(f"Too many {orders} for this process: {where}.")]
+    if market.sampled == 1:
+        return []
+    share = share_words(market.sampled)
+    return [
+        Note(
+            f"Too many {orders} for this machine: these are from a stable sample of {share} of "
+            f"them{more}.",
+            "warning",
+        )
+    ]
 
 
 def too_large(error: MiningTooLargeError, method: str) -> TooLargeError:

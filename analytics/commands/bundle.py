@@ -1,5 +1,6 @@
 """bundle: what to offer as one, and what that should bring."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,10 +15,12 @@ from analytics.market import (
     LEAST_BASKETS,
     LEAST_ORDERS,
     USUAL_SUPPORT,
+    Gathered,
     Market,
+    gathered,
     named_items,
     names_of,
-    order_items,
+    size_notes,
     size_up,
     sold_lines,
     too_large,
@@ -32,10 +35,9 @@ from analytics.methods.bundles import (
     unlike,
 )
 from analytics.methods.itemsets import (
-    Baskets,
+    Counted,
     Itemsets,
     MiningTooLargeError,
-    frequent_itemsets,
     minimum_count,
 )
 from analytics.period import Period
@@ -101,9 +103,8 @@ class Bundle(Command):
             )
         support = min(self.min_support or max(USUAL_SUPPORT, LEAST_ORDERS / market.baskets), 1)
         least = minimum_count(support, market.baskets)
-        lines = order_items(ctx, scope, market, least)
-        baskets, *halves = Baskets.in_halves(lines, market.halves)
-        found = mined(baskets, support)
+        gathering = gathered(ctx, scope, market, least)
+        found = mined(gathering, support)
         likely = bundles_of(found, min_lift=LEAST_LIFT)
         sure = likely.only(np.flatnonzero(likely.q <= FALSE_DISCOVERY_RATE))
         if named:
@@ -116,7 +117,7 @@ class Bundle(Command):
         brings = extra_revenue(sure, prices, self.discount, self.uptake)
         best = sure.only(np.lexsort((*sure.items.T, -brings)))
         shown = best.only(unlike(best, MOST_BUNDLES))
-        return self.result(ctx, market, found, shown, prices, halves, len(sure), orders)
+        return self.result(ctx, market, found, shown, prices, gathering, len(sure), orders)
 
     def result(
         self,
@@ -125,7 +126,7 @@ class Bundle(Command):
         found: Itemsets,
         shown: Bundles,
         prices: NDArray[np.float64],
-        halves: list[Baskets],
+        gathering: Gathered,
         sure: int,
         orders: str,
     ) -> Result:
@@ -134,7 +135,7 @@ class Bundle(Command):
         brings = extra_revenue(shown, prices, self.discount, self.uptake) / market.sampled
         pays = break_even(shown, prices, self.discount)
         whole = price_of(shown, prices)
-        stable = steady(found, shown, halves)
+        stable = steady(found, shown, gathering)
         records = [
             {
                 "bundle": names[k],
@@ -188,15 +189,7 @@ class Bundle(Command):
 
     def card(self, market: Market, found: Itemsets, orders: str, folded: int) -> list[Part]:
         """What was looked at, how the revenue is reckoned, and what that leaves out."""
-        notes: list[Part] = []
-        if market.sampled < 1:
-            notes.append(
-                Note(
-                    f"Too many orders for this machine: these are from a stable sample of "
-                    f"{share_words(market.sampled)} of them; revenue is for all.",
-                    "warning",
-                )
-            )
+        notes: list[Part] = [*size_notes(market, "orders", "; revenue is for all")]
         notes += [
             Note(
                 f"That {share_words(self.uptake)} of the inclined take it is an assumption: say "
@@ -246,10 +239,10 @@ COLUMNS = (
 )
 
 
-def mined(baskets: Baskets, support: float) -> Itemsets:
+def mined(gathering: Gathered, support: float) -> Itemsets:
     """Sets of up to LARGEST items. Raises TooLargeError."""
     try:
-        return frequent_itemsets(baskets, min_support=support, max_length=LARGEST)
+        return gathering.itemsets(support, longest=LARGEST)
     except MiningTooLargeError as error:
         raise too_large(error, "fpgrowth") from error
 
@@ -277,14 +270,20 @@ def names_in(ctx: Context, found: Itemsets, shown: Bundles) -> list[str]:
     return [" + ".join(sorted(names[i] for i in row)) for row in ids]
 
 
-def steady(found: Itemsets, shown: Bundles, halves: list[Baskets]) -> NDArray[np.bool_]:
+def steady(found: Itemsets, shown: Bundles, gathering: Gathered) -> NDArray[np.bool_]:
     """Whether all of a bundle meets more often than by chance in both halves of the period."""
     sets = [[found.names[i] for i in row if i >= 0] for row in shown.items.tolist()]
-    kept: NDArray[np.bool_] = np.ones(len(sets), bool)
-    for half in halves:
-        shares = half.item_counts / max(half.n_baskets, 1)
-        alone = np.where(shown.items >= 0, shares[shown.items], 1.0)
-        kept &= half.counts_of(sets) > half.n_baskets * alone.prod(axis=1)
+    ones = sorted({str(name) for one in sets for name in one})
+    first, second = gathering.halves([*sets, *([name] for name in ones)])
+    return often(first, sets, ones) & often(second, sets, ones)
+
+
+def often(half: Counted, sets: list[list[Any]], ones: list[str]) -> NDArray[np.bool_]:
+    """Of each set, whether it is in more of these orders than by chance."""
+    counts = half.counts_of([[name] for name in ones])
+    share = dict(zip(ones, counts / max(half.n_baskets, 1), strict=True))
+    chance = np.array([math.prod(share[name] for name in one) for one in sets])
+    kept: NDArray[np.bool_] = half.counts_of(sets) > half.n_baskets * chance
     return kept
 
 

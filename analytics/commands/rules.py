@@ -13,20 +13,20 @@ from analytics.market import (
     LEAST_BASKETS,
     LEAST_ORDERS,
     USUAL_SUPPORT,
+    Gathered,
     Market,
+    gathered,
     item_filters,
     named_items,
     names_of,
-    order_items,
+    size_notes,
     size_up,
     together,
     too_large,
 )
 from analytics.methods.itemsets import (
-    Baskets,
     Itemsets,
     MiningTooLargeError,
-    frequent_itemsets,
     minimum_count,
 )
 from analytics.methods.rules import (
@@ -97,10 +97,10 @@ class Rules(Command):
                 hint="Ask for a longer period.",
             )
         support = self.min_support or max(USUAL_SUPPORT, LEAST_ORDERS / market.baskets)
-        lines = order_items(ctx, scope, market, minimum_count(min(support, 1), market.baskets))
+        least = minimum_count(min(support, 1), market.baskets)
+        orders = gathered(ctx, scope, market, least)
         ctx.tell(f"Mining {counted(market.baskets, 'order')}")
-        baskets, *halves = Baskets.in_halves(lines, market.halves)
-        found, support, raised = self.mine(baskets, min(support, 1))
+        found, support, raised = self.mine(orders, min(support, 1))
         rules, tested = self.rules_of(found)
         if named:
             involved = set(named)
@@ -119,24 +119,24 @@ class Rules(Command):
         if sure.empty:
             return self.nothing(notes, support, market, scope)
         ordered = order_for_people(sure)
-        shown = stable_in_halves(ordered.head(MOST_ROWS), *halves)
+        shown = ordered.head(MOST_ROWS)
+        shown = stable_in_halves(shown, *orders.halves(sets_of(shown)))
         sides = [*shown["antecedents"], *shown["consequents"]]
         names = names_of(ctx, {str(i) for side in sides for i in side})
         return self.result(shown, len(ordered), names, notes, scope)
 
-    def mine(self, baskets: Baskets, support: float) -> tuple[Itemsets, float, bool]:
+    def mine(self, orders: Gathered, support: float) -> tuple[Itemsets, float, bool]:
         """The itemsets, the support they were found at, and whether it had to be raised.
 
         A support that was asked for is never changed: TooLargeError says which one fits.
         """
         try:
-            found = frequent_itemsets(baskets, min_support=support, method=self.method)
+            found = orders.itemsets(support, self.method)
         except MiningTooLargeError as error:
             if self.min_support is not None or error.feasible_support is None:
                 raise too_large(error, self.method) from error
             support = error.feasible_support
-            found = frequent_itemsets(baskets, min_support=support, method=self.method)
-            return found, support, True
+            return orders.itemsets(support, self.method), support, True
         return found, support, False
 
     def rules_of(self, found: Itemsets) -> tuple[DataFrame, int]:
@@ -164,15 +164,7 @@ class Rules(Command):
         chance: int,
     ) -> list[Part]:
         """What to know: the sample, the thresholds, what was left out."""
-        notes: list[Part] = []
-        if market.sampled < 1:
-            notes.append(
-                Note(
-                    f"Too many orders for this machine: these are from a stable sample of "
-                    f"{share_words(market.sampled)} of them.",
-                    "warning",
-                )
-            )
+        notes: list[Part] = [*size_notes(market, "orders")]
         if raised:
             notes.append(
                 Note(f"The least support was raised to {share_words(support)} to fit.", "warning")
@@ -256,6 +248,12 @@ COLUMNS = (
     Column("reverse_confidence", "Other way round", "share"),
     Column("stable", "Stable", "flag"),
 )
+
+
+def sets_of(rules: DataFrame) -> list[frozenset[Any]]:
+    """Each side of the rules, and both together."""
+    left, right = list(rules["antecedents"]), list(rules["consequents"])
+    return [*left, *right, *(a | b for a, b in zip(left, right, strict=True))]
 
 
 def record(row: dict[Any, Any], names: dict[str, str]) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def test_what_may_be_chance_is_no_bundle(ctx: Context) -> None:
 def test_too_few_orders_and_too_much_work_are_refused(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from analytics import market
     from analytics.commands import bundle as module
     from analytics.methods.itemsets import MiningTooLargeError
 
@@ -99,7 +100,7 @@ def test_too_few_orders_and_too_much_work_are_refused(
         raise MiningTooLargeError("itemsets", 9, 8, 0.25)
 
     fill(ctx.store, orders=[])
-    monkeypatch.setattr(module, "frequent_itemsets", full)
+    monkeypatch.setattr(market, "frequent_itemsets", full)
     monkeypatch.setattr(module, "LEAST_BASKETS", 5)
     with pytest.raises(TooLargeError, match=r"min-support 25% fits"):
         bundle(ctx)

@@ -156,7 +156,7 @@ def test_too_few_orders_are_refused(ctx: Context) -> None:
 def test_a_support_that_was_asked_for_is_refused_and_not_changed(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analytics.commands import rules as module
+    from analytics import market as module
     from analytics.methods.itemsets import MiningTooLargeError
 
     def full(*_: Any, min_support: float, **__: Any) -> Any:
