@@ -368,9 +368,6 @@ def analyst_of(bot: Bot, client: WebClient, answered: Callable[[], None]) -> Ana
 class AnalystService:
     """The process that has questions worked off, by a worker that it can kill."""
 
-        if of_one_process(self.bot.settings.store.url):
-            # whoever had claims had the store, which is ours now
-            log.info("taken_over", extra={"jobs": self.keeper.queue.take_over()})
     bot: Bot
     keeper: Keeper
     aside: ThreadPoolExecutor
@@ -382,6 +379,9 @@ class AnalystService:
             self.keeper.worker.start()
         except StoreError as error:
             raise DataUnavailableError(error.message, hint=error.hint) from error
+        if of_one_process(self.bot.settings.store.url):
+            # whoever had claims had the store, which is ours now
+            log.info("taken_over", extra={"jobs": self.keeper.queue.take_over()})
         self.keeper.start()
         self.ticker.start()
 
