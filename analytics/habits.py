@@ -46,6 +46,8 @@ VISITING: Weighed = (
     ),
     (Trait("mobile", "visits on mobile", "share", "on mobile", "not on mobile"), THIRD),
 )
+#: How visits count where they alone make the segments: how people look around, more than how often.
+BROWSING: Weighed = tuple((t, FULL if t.key in ("pages", "mobile") else THIRD) for t, _ in VISITING)
 TRAITS: dict[str, Trait] = {t.key: t for t, _ in (*BUYING, *VISITING)}
 IS_NEW = "is_new"
 
@@ -63,10 +65,10 @@ SAID = {
     "abandoned": "abandoned",
     "mobile": "mobile",
 }
-Operator = Literal[">=", "<=", ">", "<", "="]
-
 #: What visits are asked for: sums that totals per day hold too.
 VISIT_SUMS = tuple(Measure("sessions", "sum", c) for c in ("pages", "carted", "abandoned"))
+
+Operator = Literal[">=", "<=", ">", "<", "="]
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
-"""What is sold together: the orders of a question, their items, and how items are called."""
+"""What goes together: the orders or visits of a question, their items, and names."""
 
 import datetime as dt
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from analytics.catalog import ENTITY
 from analytics.command import Context
-from analytics.entities import order_line_rows
+from analytics.entities import event_rows, order_line_rows
 from analytics.errors import TooLargeError, UnknownNameError
 from analytics.methods.itemsets import (
     MOST_ITEMSETS,
@@ -47,6 +47,9 @@ BUCKETS = 1_000
 FALSE_DISCOVERY_RATE = 0.05
 
 MOST_NAMED_ITEMS = 50
+
+#: What holds items together: the orders they are in, or the visits in which they are looked at.
+Held = Literal["orders", "views"]
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,43 @@ def sold_lines(scope: Scope) -> sa.Subquery:
     return chosen.subquery("sold")
 
 
-def size_up(ctx: Context, scope: Scope) -> Market:
+def viewed_items(scope: Scope) -> sa.Subquery:
+    """One row per product looked at in a visit of the scope, as `sold_lines` has them.
+
+    The visit, at its first such view, stands where an order would. Views that name no visit are
+    left out. Raises CannotAnswerError.
+    """
+    rows = event_rows(scope).subquery("events_seen")
+    visit = rows.c.session_id
+    return (
+        sa.select(
+            visit.label("order_id"),
+            rows.c.item_id,
+            sa.func.min(rows.c["at"]).over(partition_by=visit).label("at"),
+        )
+        .select_from(rows.outerjoin(items, items.c.item_id == rows.c.item_id))
+        .where(
+            visit.is_not(None),
+            rows.c.item_id.is_not(None),
+            rows.c.name.like("view%"),
+            sa.func.coalesce(items.c.is_product, sa.true()),
+        )
+        .subquery("viewed")
+    )
+
+
+def lines_in(scope: Scope, baskets: Held) -> sa.Subquery:
+    """`order_id`, `item_id` and `at` of what lies in the baskets of a scope."""
+    return sold_lines(scope) if baskets == "orders" else viewed_items(scope)
+
+
+def size_up(ctx: Context, scope: Scope, of: Held = "orders") -> Market:
     """Count the orders in each half of the period; decide who mines them, or whether to sample."""
     period_orders = replace(
         scope,
         filters=Filters(tuple(f for f in scope.filters if f.dimension not in item_filters(scope))),
     )
-    sold = sold_lines(period_orders)
+    sold = lines_in(period_orders, of)
     middle = middle_of(ctx, scope, sold)
     late = sa.case((sold.c.at >= sa.literal(middle), 1), else_=0).label("late")
     counted_orders = sa.select(
@@ -120,9 +153,11 @@ def middle_of(ctx: Context, scope: Scope, sold: sa.Subquery) -> dt.datetime:
     return since + (until - since) / 2
 
 
-def order_items(scope: Scope, market: Market, least: int) -> sa.Select[*tuple[Any, ...]]:
+def order_items(
+    scope: Scope, market: Market, least: int, of: Held = "orders"
+) -> sa.Select[*tuple[Any, ...]]:
     """`basket`, `item` and `late` of each product line whose item is in at least `least` orders."""
-    sold = sold_lines(scope)
+    sold = lines_in(scope, of)
     late = sa.case((sold.c.at >= sa.literal(market.middle), 1), else_=0).label("late")
     pairs = sa.select(sold.c.order_id, sold.c.item_id, late).distinct()
     if market.sampled < 1:
@@ -192,9 +227,11 @@ class Gathered:
         return first, second
 
 
-def gathered(ctx: Context, scope: Scope, market: Market, least: int) -> Gathered:
+def gathered(
+    ctx: Context, scope: Scope, market: Market, least: int, of: Held = "orders"
+) -> Gathered:
     """The baskets to mine, of items in at least `least` of them."""
-    lines = order_items(scope, market, least)
+    lines = order_items(scope, market, least, of)
     if market.library:
         return Gathered(ctx, market, lines, None)
     here = Baskets.in_halves(ctx.store.frame(lines), market.halves)

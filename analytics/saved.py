@@ -3,6 +3,7 @@
 | a rule | kept |
 |---|---|
 | the group of a `segment` | the frozen model: scaling, centres, and which of them |
+| a dense group | the boxes that tell it: bounds on recency, orders and net spend |
 | a cell of the RFM grid | the frozen quintiles, and the cell's name |
 | conditions | as they were said: `orders >= 5 and spend > 500` |
 
@@ -13,7 +14,7 @@ buy, the rule stays. With the same data the same people belong to it, on every e
 import datetime as dt
 import functools
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from analytics.catalog import SEGMENT, Catalog, Members
 from analytics.command import Context
 from analytics.errors import NotEnoughDataError, UserError
 from analytics.habits import SAID, Condition, Conditions, habits_of
+from analytics.methods.portraits.boxes import Bounds, Boxes
 from analytics.methods.portraits.model import Model
 from analytics.methods.portraits.rfm import BEST, NAMES, Grid
 from analytics.methods.portraits.scaling import LIMIT
@@ -55,7 +57,14 @@ class Cell:
     name: str
 
 
-Test = Nearest | Cell | Conditions
+@dataclass(frozen=True)
+class Within:
+    """Who lies in the boxes that tell a dense group."""
+
+    boxes: Boxes
+
+
+Test = Nearest | Cell | Within | Conditions
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,8 @@ class Rule:
 
     def to_json(self) -> str:
         """As it is kept."""
-        kind = {Nearest: "nearest", Cell: "cell", Conditions: "conditions"}[type(self.test)]
+        kinds = {Nearest: "nearest", Cell: "cell", Within: "within", Conditions: "conditions"}
+        kind = kinds[type(self.test)]
         where = [asdict(f) for f in self.where]
         kept = {"period": self.period, "where": where, "label": self.label, "kind": kind}
         return json.dumps(kept | {"test": asdict(self.test)}, sort_keys=True)
@@ -96,6 +106,10 @@ def test_of(kind: str, kept: dict[str, Any]) -> Test:
             return Nearest(Model(**model), kept["group"])
         case "cell":
             return Cell(Grid(**{k: tuple(v) for k, v in kept["grid"].items()}), kept["name"])
+        case "within":
+            boxes = kept["boxes"]
+            bounds = tuple(tuple(map(tuple, box)) for box in boxes["boxes"])
+            return Within(Boxes(tuple(boxes["traits"]), bounds, boxes["reach"], boxes["purity"]))
         case _:
             return Conditions(tuple(Condition(**c) for c in kept["all"]))
 
@@ -154,6 +168,8 @@ def traits_of(test: Test) -> tuple[str, ...]:
             return model.traits
         case Cell():
             return RFM
+        case Within(boxes=boxes):
+            return boxes.traits
         case Conditions():
             return tuple(SAID[c.trait] for c in test)
 
@@ -211,9 +227,23 @@ def passing(test: Test, habits: sa.FromClause, currency: str) -> sa.Select[tuple
             late, much = cell_scores(test.grid, habits)
             (rows, columns) = next((r, c) for name, _, r, c in NAMES if name == test.name)
             return sa.select(habits.c.person_id).where(late.in_(rows), much.in_(columns))
+        case Within(boxes=boxes):
+            traits: list[Sql] = [dbl(habits.c[trait]) for trait in boxes.traits]
+            return sa.select(habits.c.person_id).where(
+                sa.or_(*(within(traits, box) for box in boxes.boxes))
+            )
         case Conditions():
             minor = 10 ** EXPONENTS.get(currency, 2)
             return sa.select(habits.c.person_id).where(*(c.holds(habits, minor) for c in test))
+
+
+def within(columns: Sequence[Sql], box: Bounds) -> Sql:
+    """All the bounds of a box, as in `Boxes.holds`."""
+    every: list[Sql] = []
+    for column, (low, high) in zip(columns, box, strict=True):
+        every += [column > number(low)] if low is not None else []
+        every += [column <= number(high)] if high is not None else []
+    return sa.and_(sa.true(), *every)
 
 
 def scored(model: Model, habits: sa.FromClause) -> sa.Subquery:

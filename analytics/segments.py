@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from analytics.command import Context
 from analytics.entities import rows_of
-from analytics.errors import NotEnoughDataError, TooLargeError
-from analytics.habits import BUYING, NONE, VISITING, habits_of
+from analytics.errors import NotEnoughDataError, TooLargeError, UserError
+from analytics.habits import BROWSING, BUYING, NONE, VISITING, habits_of
 from analytics.methods.portraits import rfm
+from analytics.methods.portraits.boxes import Boxes, boxes_of
 from analytics.methods.portraits.clustering import (
     DBSCAN_LIMIT,
     FIT_ON,
@@ -40,8 +41,11 @@ from analytics.period import Period
 from analytics.scope import Filters, Scope, in_words, scope_of
 from analytics.words import counted, date_words, words
 
-Method = Literal["kmeans", "dbscan", "hdbscan", "rfm"]
+Method = Literal["kmeans", "dbscan", "hdbscan", "rfm", "visits"]
 Scaling = Literal["log", "quantile"]
+
+#: Methods that find the number of segments by themselves.
+COUNTING = {"dbscan": "DBSCAN", "hdbscan": "HDBSCAN", "rfm": "The RFM grid"}
 
 DENSITY_TRAITS = ("recency", "orders", "revenue")
 
@@ -74,8 +78,11 @@ class Known:
     simulated: bool
 
 
-def known_people(ctx: Context, period: Period, where: Filters) -> Known:
-    """The buyers of the period with their traits."""
+def known_people(ctx: Context, period: Period, where: Filters, method: Method = "kmeans") -> Known:
+    """The buyers of the period with their traits, as they count for a method.
+
+    Raises NotEnoughDataError where they are to be told by visits that few of them have.
+    """
     device = ctx.catalog.dimension("device")
     scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", period)], where, device)
     people = ctx.store.arrow(sa.select(habits_of(scope))).sort_by("person_id").to_pandas()
@@ -83,7 +90,10 @@ def known_people(ctx: Context, period: Period, where: Filters) -> Known:
     share = float(kept["sessions"].notna().mean()) if len(kept) else 0.0
     simulated = share > 0 and any(s.simulated for s in ctx.store.sources({"events"}))
     chosen = BUYING
-    if share >= LEAST_VISITS_KNOWN:
+    if method == "visits":
+        refuse_unseen(share, len(kept), period)
+        chosen = tuple((t, NONE) for t, _ in BUYING) + BROWSING
+    elif share >= LEAST_VISITS_KNOWN:
         chosen += tuple((t, NONE if simulated else w) for t, w in VISITING)
     chosen = tuple((t, w) for t, w in chosen if kept[t.key].notna().any())
     return Known(
@@ -97,6 +107,15 @@ def known_people(ctx: Context, period: Period, where: Filters) -> Known:
     )
 
 
+def refuse_unseen(share: float, people: int, period: Period) -> None:
+    """Raises NotEnoughDataError where the visits of too few of some buyers are known."""
+    if people and share < LEAST_VISITS_KNOWN:
+        raise NotEnoughDataError(
+            f"Visits are known of only {words(share, 'share')} of the buyers {in_words(period)}.",
+            hint="Load events, or leave out `by visits`: orders tell people apart too.",
+        )
+
+
 def visitors_only(ctx: Context, scope: Scope) -> int:
     """How many people came in the period and ordered nothing."""
     seen, bought = rows_of("events", scope), rows_of("orders", scope)
@@ -106,6 +125,15 @@ def visitors_only(ctx: Context, scope: Scope) -> int:
     people = sa.cast(sa.func.count(sa.distinct(seen.c.person_id)), sa.BigInteger)
     found = sa.select(people.label("people")).where(seen.c.person_id.not_in(buying))
     return int(ctx.store.row(found)["people"])
+
+
+def refuse_number(k: int | None, method: Method) -> None:
+    """Raises UserError where a number of segments is asked of a method that finds it by itself."""
+    if k and method in COUNTING:
+        raise UserError(
+            f"{COUNTING[method]} finds the number of segments by itself.",
+            hint=f"Leave out `k {k}`, or `by {method}`.",
+        )
 
 
 def refuse_too_few(ctx: Context, known: Known, period: Period, k: int) -> None:
@@ -154,7 +182,7 @@ class Groups:
 
     `choice` says how K-means' number of groups came about, `density` how DBSCAN or HDBSCAN was
     set; `sample` is on how many people the centres were fitted. `model` tells K-means' groups
-    again (None after quantile scaling), `grid` those of RFM.
+    again (None after quantile scaling and for dense groups), `grid` those of RFM.
     """
 
     labels: Labels
@@ -172,6 +200,12 @@ class Groups:
         return tuple(p for p in self.portraits if p.label >= 0)
 
 
+def boxes_for(known: Known, groups: Groups, label: int) -> Boxes:
+    """The boxes that tell a dense group, or who fits none (-1), by recency, orders and spend."""
+    table = known.people[list(DENSITY_TRAITS)].to_numpy(dtype=np.float64)
+    return boxes_of(table, groups.labels == label, DENSITY_TRAITS)
+
+
 def group(known: Known, k: int | None, method: Method, scaling: Scaling) -> Groups:
     """Scale, group, name. Raises TooLargeError for DBSCAN and HDBSCAN on too many people."""
     people, traits = known.people, known.traits
@@ -182,7 +216,7 @@ def group(known: Known, k: int | None, method: Method, scaling: Scaling) -> Grou
     choice, density, model, grid = None, None, None, None
     sample = len(people)
     match method:
-        case "kmeans":
+        case "kmeans" | "visits":
             weights = np.asarray(known.weights, dtype=np.float32)
             chosen = stable_sample(people["person_id"], FIT_ON)
             sample = len(chosen)

@@ -1,4 +1,4 @@
-"""rules: what is bought together, and how sure that is."""
+"""rules: what is bought, or looked at, together, and how sure that is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,16 @@ from typing import Any, ClassVar, Literal
 
 from pandas import DataFrame
 
+from analytics.catalog import ENTITY
 from analytics.command import Command, Context, says
-from analytics.errors import NotEnoughDataError
+from analytics.errors import NotEnoughDataError, UserError
 from analytics.market import (
     FALSE_DISCOVERY_RATE,
     LEAST_BASKETS,
     LEAST_ORDERS,
     USUAL_SUPPORT,
     Gathered,
+    Held,
     Market,
     gathered,
     item_filters,
@@ -47,14 +49,31 @@ MOST_ROWS = 1_000
 CHARTED_RULES = 10
 
 
+@dataclass(frozen=True)
+class Basket:
+    """How one kind of basket is spoken of: `Who {does} A also {does} B`; `{done} together`."""
+
+    one: str
+    does: str
+    done: str
+    offer: str
+
+
+BASKETS: dict[Held, Basket] = {
+    "orders": Basket("order", "buys", "bought", "offer them together"),
+    "views": Basket("visit", "looks at", "looked at", "show them beside each other"),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules(Command):
     """What is bought together: "who buys A also buys B".
 
-    Association rules over the orders of a period, by FP-Growth or Apriori. Support is the share of
-    all orders that hold both sides, confidence the share of A's orders that hold B too, lift how
-    many times as often they meet as by chance. Mirrors and redundant rules are folded, what may be
-    chance is left out, and a rule that holds in both halves of the period is marked as stable.
+    Association rules over the orders of a period, by FP-Growth or Apriori; `of views` takes the
+    visits that looked at items. Support is the share of all orders that hold both sides, confidence
+    the share of A's orders that hold B too, lift how many times as often they meet as by chance.
+    Mirrors and redundant rules are folded, what may be chance is left out, and a rule that holds in
+    both halves of the period is marked as stable.
     """
 
     group: ClassVar = "Goods"
@@ -62,6 +81,7 @@ class Rules(Command):
         "rules last 90 days",
         "rules for category bags",
         "rules for category bags by apriori min-support 2%",
+        "rules of views last 90 days",
     )
     aliases: ClassVar = ("associations", "basket")
 
@@ -72,12 +92,13 @@ class Rules(Command):
     item: str | None = says(
         None, words=("with item", "item"), help="only rules that hold this item (or these words)"
     )
+    of: Held = says("orders", help="what holds the items: orders, or visits that look at them")
     method: Literal["fpgrowth", "apriori"] = says(
         "fpgrowth", after_by=True, help="how itemsets are found; both find the same"
     )
     min_support: float | None = says(
-        None, unit="share", low=0.00001, high=1, help="the least share of all orders (default: "
-        "1 %, and 20 orders)",
+        None, unit="share", low=0.00001, high=1, help="the least share of all orders or visits "
+        "(default: 1 %, and 20 of them)",
     )  # fmt: skip
     min_confidence: float = says(
         0.2, unit="share", low=0, high=1, help="the least share of A's orders that hold B"
@@ -89,16 +110,22 @@ class Rules(Command):
         scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("now", self.period)], self.where)
         named = named_items(ctx, self.item) if self.item else {}
         ctx.tell("Reading what was bought together")
-        market = size_up(ctx, scope)
+        if self.of == "views" and (unknown := scope.missing(ENTITY["events"])):
+            raise UserError(
+                f"What was looked at is not known by {listed([d.label.lower() for d in unknown])}.",
+                hint=f"Ask `rules of views {self.period.words}`.",
+            )
+        market = size_up(ctx, scope, self.of)
         if market.baskets < LEAST_BASKETS:
+            seen = " that looked at an item" if self.of == "views" else ""
             raise NotEnoughDataError(
-                f"Only {counted(market.baskets, 'order')} {period_in_words(self.period)}; rules "
-                f"need {LEAST_BASKETS}.",
+                f"Only {counted(market.baskets, self.basket.one)}{seen} "
+                f"{period_in_words(self.period)}; rules need {LEAST_BASKETS}.",
                 hint="Ask for a longer period.",
             )
         support = self.min_support or max(USUAL_SUPPORT, LEAST_ORDERS / market.baskets)
         least = minimum_count(min(support, 1), market.baskets)
-        orders = gathered(ctx, scope, market, least)
+        orders = gathered(ctx, scope, market, least, self.of)
         ctx.tell(f"Mining {counted(market.baskets, 'order')}")
         found, support, raised = self.mine(orders, min(support, 1))
         rules, tested = self.rules_of(found)
@@ -124,6 +151,16 @@ class Rules(Command):
         sides = [*shown["antecedents"], *shown["consequents"]]
         names = names_of(ctx, {str(i) for side in sides for i in side})
         return self.result(shown, len(ordered), names, notes, scope)
+
+    @property
+    def basket(self) -> Basket:
+        """How its baskets are spoken of."""
+        return BASKETS[self.of]
+
+    @property
+    def said_of(self) -> str:
+        """What holds the items, as it is said; nothing where it is the orders."""
+        return "of views" if self.of == "views" else ""
 
     def mine(self, orders: Gathered, support: float) -> tuple[Itemsets, float, bool]:
         """The itemsets, the support they were found at, and whether it had to be raised.
@@ -164,15 +201,15 @@ class Rules(Command):
         chance: int,
     ) -> list[Part]:
         """What to know: the sample, the thresholds, what was left out."""
-        notes: list[Part] = [*size_notes(market, "orders")]
+        notes: list[Part] = [*size_notes(market, f"{self.basket.one}s")]
         if raised:
             notes.append(
                 Note(f"The least support was raised to {share_words(support)} to fit.", "warning")
             )
-        orders = counted(minimum_count(support, market.baskets), "order")
+        orders = counted(minimum_count(support, market.baskets), self.basket.one)
         notes.append(
             Note(
-                f"Found in {counted(market.baskets, 'order')} by {found.engine}: "
+                f"Found in {counted(market.baskets, self.basket.one)} by {found.engine}: "
                 f"{counted(len(found), 'itemset')} in at least {orders} "
                 f"({share_words(support)}); confidence from {share_words(self.min_confidence)}, "
                 f"lift from {decimal_words(self.min_lift)}."
@@ -190,11 +227,15 @@ class Rules(Command):
         """No rule passed: say which threshold to lower."""
         least = LEAST_ORDERS / market.baskets / 2
         lower = max(support / 2, least) if support > least else support / 2
-        ask = f"rules {self.period.words} {scope.filters.said()} min-support {lower:.3g} min-lift 1"
+        ask = (
+            f"rules {self.said_of} {self.period.words} {scope.filters.said()} "
+            f"min-support {lower:.3g} min-lift 1"
+        )
         return Result(
             "Rules",
-            f"No rule stands out {period_in_words(self.period)}: nothing is bought together in "
-            f"at least {share_words(support)} of orders more often than by chance.",
+            f"No rule stands out {period_in_words(self.period)}: nothing is "
+            f"{self.basket.done} together in at least {share_words(support)} of "
+            f"{self.basket.one}s more often than by chance.",
             (Note("Lower min-support or min-confidence, or ask for a longer period."), *notes),
             (" ".join(ask.split()),),
         )
@@ -209,24 +250,29 @@ class Rules(Command):
     ) -> Result:
         """Table, chart and the strongest rule in a sentence."""
         records = [record(row, names) for row in shown.to_dict("records")]
-        best = records[0]
-        title = ", ".join(t for t in ("Rules", self.period.words, scope.filters.words()) if t)
+        best, basket = records[0], self.basket
+        name = "Rules" if self.of == "orders" else "Rules of views"
+        title = ", ".join(t for t in (name, self.period.words, scope.filters.words()) if t)
         said = scope.filters.said()
         first_item = min(map(str, shown.iloc[0]["antecedents"]))
+        item = in_quotes(names.get(first_item, first_item))
         follow_ups = [
-            f"rules with item {in_quotes(names.get(first_item, first_item))} {self.period.words}",
-            f"bundle {self.period.words} {said}",
+            f"rules {self.said_of} with item {item} {self.period.words}",
+            f"bundle {self.period.words} {said}"
+            if self.of == "orders"
+            else f"rules {self.period.words} {said}",
             f"segment {self.period.words}",
         ]
         return Result(
             title,
-            f"Who buys {best['antecedents']} also buys {best['consequents']} in "
-            f"{share_words(best['confidence'])} of orders, {decimal_words(round(best['lift'], 1))} "
-            f"times as often as by chance: offer them together. {counted(total, 'rule')} in all.",
+            f"Who {basket.does} {best['antecedents']} also {basket.does} {best['consequents']} in "
+            f"{share_words(best['confidence'])} of {basket.one}s, "
+            f"{decimal_words(round(best['lift'], 1))} times as often as by chance: {basket.offer}. "
+            f"{counted(total, 'rule')} in all.",
             (
                 Table.of(
                     title,
-                    COLUMNS,
+                    columns_of(basket),
                     records,
                     of_rows=total if total > len(records) else None,
                 ),
@@ -237,17 +283,19 @@ class Rules(Command):
         )
 
 
-COLUMNS = (
-    Column("antecedents", "Who buys"),
-    Column("consequents", "also buys"),
-    Column("lift", "Lift", "times"),
-    Column("confidence", "Confidence", "share"),
-    Column("count", "Orders with both", "count"),
-    Column("extra_baskets", "Beyond chance", "count"),
-    Column("support", "Support", "share"),
-    Column("reverse_confidence", "Other way round", "share"),
-    Column("stable", "Stable", "flag"),
-)
+def columns_of(basket: Basket) -> tuple[Column, ...]:
+    """The columns of rules over such baskets."""
+    return (
+        Column("antecedents", f"Who {basket.does}"),
+        Column("consequents", f"also {basket.does}"),
+        Column("lift", "Lift", "times"),
+        Column("confidence", "Confidence", "share"),
+        Column("count", f"{basket.one.capitalize()}s with both", "count"),
+        Column("extra_baskets", "Beyond chance", "count"),
+        Column("support", "Support", "share"),
+        Column("reverse_confidence", "Other way round", "share"),
+        Column("stable", "Stable", "flag"),
+    )
 
 
 def sets_of(rules: DataFrame) -> list[frozenset[Any]]:

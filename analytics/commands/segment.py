@@ -11,7 +11,6 @@ import pandas as pd
 
 from analytics.catalog import SEGMENT
 from analytics.command import Command, Context, says
-from analytics.errors import UserError
 from analytics.habits import VISITING
 from analytics.methods.portraits.clustering import CLEAR, VAGUE, Choice, Density, one_thread
 from analytics.methods.portraits.naming import (
@@ -27,7 +26,16 @@ from analytics.period import Period
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
 from analytics.saved import RFM
 from analytics.scope import Filters, in_words
-from analytics.segments import Groups, Known, Method, Scaling, group, known_people, refuse_too_few
+from analytics.segments import (
+    Groups,
+    Known,
+    Method,
+    Scaling,
+    group,
+    known_people,
+    refuse_number,
+    refuse_too_few,
+)
 from analytics.words import counted, listed, short_words, words
 
 #: Differences that are shown of each segment.
@@ -36,8 +44,6 @@ SHOWN_DIFFERENCES = 3
 #: Names of the RFM grid whose people are worth winning back.
 LEAVING = ("At risk", "Can't lose them")
 
-METHODS = {"kmeans": "K-means", "dbscan": "DBSCAN", "hdbscan": "HDBSCAN", "rfm": "The RFM grid"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Segment(Command):
@@ -45,8 +51,8 @@ class Segment(Command):
 
     People who ordered in the period are described by recency, orders, net spend and range, and by
     their visits where there are any. K-means groups them after taking the heavy tail away; the
-    number of groups is yours, or the one that separates best. `by dbscan` finds dense groups and
-    those who fit none.
+    number of groups is yours, or the one that separates best. `by visits` groups buyers by how they
+    look around instead; `by dbscan` finds dense groups and those who fit none.
     """
 
     group = "People"
@@ -55,6 +61,7 @@ class Segment(Command):
         "segment k 5",
         "segment by dbscan",
         "segment by rfm last 365 days",
+        "segment by visits last 365 days",
         "segment where country:France last 365 days",
     )
     aliases = ("clusters",)
@@ -69,13 +76,9 @@ class Segment(Command):
 
     def run(self, ctx: Context) -> Result:
         """Who buys alike, what each group is worth, and how to tell."""
-        if self.k and self.method != "kmeans":
-            raise UserError(
-                f"{METHODS[self.method]} finds the number of segments by itself.",
-                hint=f"Leave out `k {self.k}`, or `by {self.method}`.",
-            )
+        refuse_number(self.k, self.method)
         ctx.tell("Reading what each person bought and visited")
-        known = known_people(ctx, self.period, self.where)
+        known = known_people(ctx, self.period, self.where, self.method)
         refuse_too_few(ctx, known, self.period, self.k or 0)
         ctx.tell(f"Grouping {counted(len(known.people), 'buyer')}")
         with one_thread():
@@ -110,7 +113,7 @@ def say(ctx: Context, asked: Segment, known: Known, groups: Groups) -> Result:
         *grid_tables(known, groups),
         *differences_tables(groups),
         *rules_tables(groups, ctx.currency),
-        *notes(known, groups),
+        *notes(known, groups, asked.method),
     ]
     return Result(
         title,
@@ -375,7 +378,7 @@ def bound_words(bound: Bound, currency: str) -> str:
     return f"{label} {said(low)}" if low == high else f"{label} {said(low)} to {said(high)}"
 
 
-def notes(known: Known, groups: Groups) -> Iterator[Note]:
+def notes(known: Known, groups: Groups, method: Method) -> Iterator[Note]:
     """How the segments came about, who is not in them, and how far to trust them."""
     if groups.choice:
         yield Note(choice_words(groups.choice))
@@ -403,7 +406,7 @@ def notes(known: Known, groups: Groups) -> Iterator[Note]:
         f"A tree of at most 12 leaves puts {words(groups.tree.fidelity, 'share')} of people into "
         "the right segment by these traits alone; “How to tell them” shows its main branches."
     )
-    yield from notes_on_people(known)
+    yield from notes_on_people(known, method)
 
 
 def density_words(density: Density) -> str:
@@ -454,7 +457,7 @@ def choice_words(choice: Choice) -> str:
     return f"{text}. They lie well apart." if taken.silhouette >= CLEAR else f"{text}."
 
 
-def notes_on_people(known: Known) -> Iterator[Note]:
+def notes_on_people(known: Known, method: Method) -> Iterator[Note]:
     """Who is not among the segments, and which traits are missing or made up."""
     if known.visitors:
         yield Note(
@@ -475,10 +478,20 @@ def notes_on_people(known: Known) -> Iterator[Note]:
         )
     elif known.simulated:
         yield Note(
-            f"Simulated in this store: {listed(visiting)}. They describe the segments, and do not "
-            "make them.",
+            f"Simulated in this store: {listed(visiting)}. "
+            + (
+                "They alone make these segments: so is what these tell."
+                if method == "visits"
+                else "They describe the segments, and do not make them."
+            ),
             "warning",
         )
+    if method == "visits":
+        yield Note(
+            "Pages per visit and the share on mobile make the segments; how many visits and carts "
+            "abandoned count a third, and what people bought only describes."
+        )
+        return
     yield Note(
         "Recency, orders and net spend make the segments; the number of products"
         f"{' and visits count' if visiting and not known.simulated else ' counts'} a third, "
@@ -492,11 +505,12 @@ def follow_ups(asked: Segment, groups: Groups) -> tuple[str, ...]:
     others = ["segment"] if asked.method != "kmeans" else ["segment by dbscan", "segment by rfm"]
     asks = [f"{other} {rest}" for other in others]
     plain = all(f.dimension != SEGMENT.name for f in asked.where)
-    if (groups.model or groups.grid) and plain:
+    kept = groups.model or groups.grid or groups.density
+    if kept and groups.named and plain:
         k = f" k {asked.k}" if asked.k else ""
-        by = " by rfm" if groups.grid else ""
+        by = f" by {asked.method}" if asked.method != "kmeans" else ""
         first = groups.named[0].name
-        asks += [f"segment moves {rest}{k}"] if groups.model else []
+        asks += [f"segment moves {rest}{k}"] if groups.model and not by else []
         asks += [f"segment save {slug(first)} cluster 1 {rest}{k}{by}"]
     return (*asks, f"kpis {rest}")
 

@@ -1,7 +1,6 @@
 """segment save: keep a group of people under a name."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import sqlalchemy as sa
 
@@ -10,6 +9,7 @@ from analytics.command import Command, Context, says
 from analytics.errors import NotEnoughDataError, UnknownNameError, UserError
 from analytics.habits import SAID, TRAITS, Conditions
 from analytics.methods.portraits.clustering import one_thread
+from analytics.methods.portraits.naming import Portrait
 from analytics.period import Period
 from analytics.result import Figure, Note, Result
 from analytics.saved import (
@@ -17,6 +17,7 @@ from analytics.saved import (
     Cell,
     Nearest,
     Rule,
+    Within,
     checked_name,
     habits_in,
     memory_of,
@@ -24,10 +25,24 @@ from analytics.saved import (
     traits_of,
 )
 from analytics.scope import Filters, in_words, scope_of
-from analytics.segments import Groups, group, known_people, refuse_too_few
+from analytics.segments import (
+    Groups,
+    Known,
+    Method,
+    boxes_for,
+    group,
+    known_people,
+    refuse_number,
+    refuse_too_few,
+)
 from analytics.words import counted, listed, share_words
 from storage.segments import SavedSegment, put_segment
 from storage.sql import icount, isum
+
+#: Of a dense group, what a rule must find, and of what it finds, what must be of the group.
+LEAST_FAITHFUL = 0.6
+#: Below this the difference is warned of.
+FAITHFUL = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +58,7 @@ class SegmentSave(Command):
     examples = (
         "segment save loyal cluster 1 last 90 days",
         'segment save at-risk by rfm like "At risk" last 365 days',
+        'segment save outliers by dbscan like "Unlike any group" last 90 days',
         "segment save big where orders >= 5 and spend > 500 last 365 days",
     )
     writes = True
@@ -62,7 +78,7 @@ class SegmentSave(Command):
     k: int | None = says(
         None, help="how many segments; otherwise chosen", words=("k",), unit="count", low=2, high=12
     )
-    method: Literal["kmeans", "rfm"] = says("kmeans", help="how people are grouped", after_by=True)
+    method: Method = says("kmeans", help="how people are grouped", after_by=True)
 
     def run(self, ctx: Context) -> Result:
         """Find the group again, keep its rule, and say who is in it."""
@@ -75,6 +91,7 @@ class SegmentSave(Command):
             )
         if any(f.dimension == SEGMENT.name for f in self.where):
             raise UserError("A saved segment can't stand on another one.", hint=self.examples[0])
+        refuse_number(self.k, self.method)
         where = scope_of(ctx.store, ctx.catalog, ctx.zone, [("now", self.period)], self.where)
         rule = self.rule(ctx, where.filters)
         habits = habits_in(ctx, self.period, rule.where, {*traits_of(rule.test), "revenue"})
@@ -108,7 +125,7 @@ class SegmentSave(Command):
                 Figure("Share of buyers", of_all, "share"),
                 Figure("Net revenue", int(found["revenue"]), "money"),
                 Figure("Share of revenue", found["revenue"] / found["revenue_of_all"], "share"),
-                Note(self.promise(rule)),
+                Note(self.promise(rule), "warning" if differs(rule) else "info"),
             ),
             (f"kpis for segment {name}", f"top items for segment {name}", "segments"),
         )
@@ -121,7 +138,7 @@ class SegmentSave(Command):
             begun = ["segment save", self.name, "where", self.conditions.said()]
         parts = [*begun, self.period.words, self.where.said()]
         parts += [f"k {self.k}"] if self.k else []
-        parts += ["by rfm"] if self.method == "rfm" else []
+        parts += [f"by {self.method}"] if self.method != "kmeans" and not self.conditions else []
         return " ".join(p for p in parts if p)
 
     def rule(self, ctx: Context, where: Filters) -> Rule:
@@ -130,33 +147,55 @@ class SegmentSave(Command):
         if self.conditions:
             return Rule(period, where, self.conditions, "")
         ctx.tell("Finding the groups again")
-        known = known_people(ctx, self.period, where)
+        known = known_people(ctx, self.period, where, self.method)
         refuse_too_few(ctx, known, self.period, self.k or 0)
         with one_thread():
             groups = group(known, self.k, self.method, "log")
-        place = self.place(groups)
-        label = groups.named[place].name
+        portrait = self.meant(groups)
         if groups.grid:
-            return Rule(period, where, Cell(groups.grid, label), label)
+            return Rule(period, where, Cell(groups.grid, portrait.name), portrait.name)
+        if groups.density:
+            return Rule(period, where, self.boxes(known, groups, portrait), portrait.name)
         if groups.model is None:
             raise TypeError("K-means on logarithms has a model")
-        return Rule(period, where, Nearest(groups.model, place), label)
+        return Rule(period, where, Nearest(groups.model, portrait.label), portrait.name)
 
-    def place(self, groups: Groups) -> int:
-        """Which of the groups is meant. Raises UserError."""
-        names = [p.name for p in groups.named]
+    def meant(self, groups: Groups) -> Portrait:
+        """Which of the groups is meant; those who fit none have a name, no number.
+
+        Raises UserError.
+        """
         if self.like:
             wanted = self.like.casefold()
-            if wanted not in (n.casefold() for n in names):
-                raise UnknownNameError("group", self.like, names)
-            return [n.casefold() for n in names].index(wanted)
+            found = next((p for p in groups.portraits if p.name.casefold() == wanted), None)
+            if found is None:
+                raise UnknownNameError("group", self.like, [p.name for p in groups.portraits])
+            return found
         place = (self.cluster or 1) - 1
+        names = [p.name for p in groups.named]
+        if not names:
+            raise UserError(
+                "There are no dense groups: people differ too gradually to be parted.",
+                hint=f"Leave out `by {self.method}`.",
+            )
         if place >= len(names):
             raise UserError(
                 f"There are {len(names)} groups: {listed(names)}.",
                 hint=f"Say a number up to {len(names)}.",
             )
-        return place
+        return groups.named[place]
+
+    def boxes(self, known: Known, groups: Groups, portrait: Portrait) -> Within:
+        """The bounds that tell a dense group. Raises UserError where none do."""
+        with one_thread():
+            found = boxes_for(known, groups, portrait.label)
+        if not found.boxes or min(found.reach, found.purity) < LEAST_FAITHFUL:
+            raise UserError(
+                f"“{portrait.name}” can't be told by bounds on what people did: too few of those "
+                "whom a rule takes would be of it.",
+                hint=f"Leave out `by {self.method}`: the groups of K-means can be kept.",
+            )
+        return Within(found)
 
     def promise(self, rule: Rule) -> str:
         """What was kept, in a sentence or two."""
@@ -171,9 +210,24 @@ class SegmentSave(Command):
                     f"Kept are the scaling and the {len(model.offsets)} centres found now, over "
                     f"{labels}: with the same data the same people belong. {again}"
                 )
+            case Within(boxes=boxes):
+                labels = listed([TRAITS[t].label for t in boxes.traits])
+                return (
+                    f"Kept are {counted(len(boxes.boxes), 'box', 'boxes')} of bounds on {labels}, "
+                    f"learnt from the group found now. A dense group is no rule by itself: on "
+                    f"people it was not learnt from, the rule finds {share_words(boxes.reach)} of "
+                    f"the group, and {share_words(boxes.purity)} of those it takes are of it. "
+                    f"{again}"
+                )
             case Cell():
                 labels = listed([TRAITS[t].label for t in RFM])
                 return f"Kept are the quintiles of {labels} found now. {again}"
             case Conditions():
                 labels = listed([TRAITS[SAID[c.trait]].label for c in rule.test])
                 return f"Kept is the condition on {labels}, among buyers who paid. {again}"
+
+
+def differs(rule: Rule) -> bool:
+    """Whether a rule holds others than the group it stands for, by more than a few."""
+    boxes = rule.test.boxes if isinstance(rule.test, Within) else None
+    return boxes is not None and min(boxes.reach, boxes.purity) < FAITHFUL

@@ -8,7 +8,7 @@ import pytest
 
 from analytics.command import Context
 from analytics.commands.rules import LEAST_BASKETS, Rules
-from analytics.errors import NotEnoughDataError, TooLargeError, UnknownNameError
+from analytics.errors import NotEnoughDataError, TooLargeError, UnknownNameError, UserError
 from analytics.period import parse_period
 from analytics.result import Chart, Note, Result, Table
 from analytics.scope import Filter, Filters
@@ -198,3 +198,53 @@ def test_the_demo_shop_sells_hand_warmers_together(shop: Context) -> None:
     result = rules(dataclasses.replace(shop, store=shop.store.fork()),
                    period=parse_period("last 7 days", shop.today))  # fmt: skip
     assert rows_of(result)[0]["antecedents"].startswith("HAND WARMER")
+
+
+def seen(visit: str, item: str | None, day: dt.date, name: str = "view_item", **more: Any) -> dict:
+    return {
+        "event_id": f"{visit}/{item}/{name}", "session_id": visit, "person_id": "ann", "name": name,
+        "item_id": item, "at": dt.datetime.combine(day, dt.time(12)), "device": "mobile",
+    } | more  # fmt: skip
+
+
+def test_what_is_looked_at_together_by_hand(ctx: Context) -> None:
+    """Of 100 visits 30 see bread and milk, 10 either alone, 50 tea: as the orders above."""
+    days = [ctx.today - dt.timedelta(days=3 + 20 * (n % 2)) for n in range(100)]
+    kinds = ["bmp"] * BOTH + ["bp"] * BREAD + ["mp"] * MILK + ["tp"] * TEA
+    fill(
+        ctx.store,
+        items=[
+            {"item_id": i, "name": n, "category": "FOOD", "is_product": n != "POSTAGE"}
+            for i, n in NAMES.items()
+        ],
+        events=[
+            *(seen(f"s{n}", i, days[n]) for n, kind in enumerate(kinds) for i in kind),
+            *(seen(f"s{n}", "t", days[n], "add_to_cart") for n in range(100)),  # no view
+            *(seen(f"n{n}", "b", days[n], session_id=None) for n in range(60)),  # of no known visit
+        ],
+    )
+    result = rules(ctx, of="views")
+    (row,) = rows_of(result)
+    assert row == {
+        "antecedents": "BREAD", "consequents": "MILK", "count": 30, "support": 0.3,
+        "confidence": 0.75, "lift": 1.875, "extra_baskets": 14, "reverse_confidence": 0.75,
+        "stable": True,
+    }  # fmt: skip
+    assert result.headline == (
+        "Who looks at BREAD also looks at MILK in 75 % of visits, 1.9 times as often as by chance: "
+        "show them beside each other. 1 rule in all."
+    )
+    (table,) = (p for p in result.parts if isinstance(p, Table))
+    assert "Visits with both" in [c.label for c in table.columns]
+    assert "rules last 30 days" in result.follow_ups
+    nothing = rules(ctx, of="views", min_support=0.5)
+    assert "nothing is looked at together in at least 50 % of visits" in nothing.headline
+    assert rules(ctx, of="views", where=Filters((Filter("device", ("mobile",)),))).parts
+
+
+def test_views_are_not_known_by_category_and_few_are_refused(ctx: Context) -> None:
+    shop(ctx)
+    with pytest.raises(UserError, match="What was looked at is not known by category"):
+        rules(ctx, of="views", where=Filters((Filter("category", ("FOOD",)),)))
+    with pytest.raises(NotEnoughDataError, match="Only 0 visits that looked at an item"):
+        rules(ctx, of="views")

@@ -528,3 +528,33 @@ def test_the_demo_has_champions_and_says_what_is_made_up(shop: Context) -> None:
     assert "31,450 people visited but did not buy" in notes(result)
     assert "Simulated in this store: visits" in notes(result)
     assert found["people"].min() >= clustering.LEAST_SHARE * 2873
+
+
+def test_visits_alone_can_make_the_segments(ctx: Context) -> None:
+    """Sixty come twice, mostly on mobile, to a page or two; sixty on desktop to four or five."""
+    orders, events = [], []
+    for i in range(120):
+        person, mobile = f"p{i:03}", i % 2 == 0
+        day = TODAY - dt.timedelta(days=5 + i // 2 % 40)
+        orders.append(order(person, person, f"{day} 12:00", 1000 + 10 * (i // 2 % 7)))
+        for visit in range(2):
+            device = "mobile" if mobile and (visit or i % 6) else "desktop"
+            events += [
+                event(f"{person}/{visit}/{n}", person, f"{day} 1{visit}:0{n}", "visit",
+                      f"{person}/{visit}", device)
+                for n in range((1 if mobile else 4) + i // 2 % 2)
+            ]  # fmt: skip
+    fill(ctx.store, orders=orders, events=events)
+    result = ask(ctx, method="visits", k=2)
+    found = table(result, "Segments")
+    assert found["people"].tolist() == [60, 60]
+    apart = table(result, "What sets each segment apart")
+    assert {"pages per visit", "visits on mobile"} <= set(apart["trait"])
+    assert "Pages per visit and the share on mobile make the segments" in notes(result)
+    assert not any("moves" in f for f in result.follow_ups)
+
+
+def test_segments_by_visits_need_visits(ctx: Context) -> None:
+    fill(ctx.store, orders=planted()["orders"])
+    with pytest.raises(NotEnoughDataError, match="Visits are known of only 0 % of the buyers"):
+        ask(ctx, method="visits")

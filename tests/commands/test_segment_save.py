@@ -13,13 +13,14 @@ from analytics.command import Asker, Context, Rights
 from analytics.commands.segment_moves import Flow, flow_table, headline
 from analytics.errors import NotEnoughDataError, NotUnderstoodError, UnknownNameError, UserError
 from analytics.habits import Condition, Conditions
+from analytics.methods.portraits.boxes import Boxes
 from analytics.methods.portraits.clustering import one_thread
 from analytics.methods.portraits.rfm import NAMES, Grid, fit_grid, names_of
 from analytics.period import parse_period
 from analytics.result import Figure, Note, Result, Table
-from analytics.saved import Cell, Nearest, Rule, checked_name, passing, people_of
+from analytics.saved import Cell, Nearest, Rule, Within, checked_name, passing, people_of
 from analytics.scope import Filter, Filters
-from analytics.segments import group, known_people
+from analytics.segments import boxes_for, group, known_people
 from bot.dispatch import answer
 from bot.parse import parse
 from storage.segments import saved_segments
@@ -90,6 +91,54 @@ def test_a_saved_group_holds_exactly_whom_segment_showed(asked: Context) -> None
             shown = known.people["person_id"][groups.labels == portrait.label]
             assert ids(asked, rule) == set(shown)
             assert len(shown) == portrait.people
+
+
+@every_engine
+def test_a_dense_group_is_kept_as_boxes_that_hold_it(asked: Context) -> None:
+    fill(asked.store, **planted())
+    for method in ("dbscan", "hdbscan"):
+        known = known_people(asked, LAST_90, Filters(), method)
+        with one_thread():
+            groups = group(known, None, method, "log")
+            table = known.people[["recency", "orders", "revenue"]].to_numpy(dtype=np.float64)
+            assert len(groups.named) >= 4
+            for portrait in groups.named:
+                boxes = boxes_for(known, groups, portrait.label)
+                rule = Rule("last 90 days", Filters(), Within(boxes), "x")
+                assert Rule.from_json(rule.to_json()) == rule
+                assert ids(asked, rule) == set(known.people["person_id"][boxes.holds(table)])
+                shown = set(known.people["person_id"][groups.labels == portrait.label])
+                assert len(ids(asked, rule) ^ shown) <= max(2, 0.05 * len(shown))
+                assert min(boxes.reach, boxes.purity) > 0.7
+
+
+def test_a_dense_group_is_saved_with_how_far_its_rule_holds_it(duck: Context) -> None:
+    fill(duck.store, **planted())
+    saved = ask("segment save core cluster 1 by dbscan", duck)
+    assert "are now segment core: " in saved.headline
+    (note,) = (p for p in saved.parts if isinstance(p, Note))
+    assert "of bounds on days since last order, orders and net spend, learnt from" in note.text
+    assert "the rule finds" in note.text
+    (kept,) = saved_segments(duck.state)
+    assert kept.question == "segment last 90 days by dbscan"
+    shown = ask("kpis for segment core last 90 days", duck)
+    assert figure(shown, "Buyers").value == figure(saved, "People").value
+    asks = ask(kept.question, duck).follow_ups
+    assert any(a.endswith("cluster 1 last 90 days by dbscan") for a in asks)
+    with pytest.raises(UserError, match="DBSCAN finds the number of segments by itself"):
+        ask("segment save core cluster 1 k 3 by dbscan", duck)
+
+
+def test_a_dense_group_that_no_bounds_tell_is_not_kept(duck: Context, monkeypatch) -> None:
+    fill(duck.store, **planted())
+    vague = Boxes(("recency",), (((None, 3.0),),), 0.9, 0.5)
+    monkeypatch.setattr("analytics.commands.segment_save.boxes_for", lambda *_: vague)
+    with pytest.raises(UserError, match="can't be told by bounds"):
+        ask("segment save core cluster 1 by hdbscan", duck)
+    shaky = dataclasses.replace(vague, purity=0.8)
+    monkeypatch.setattr("analytics.commands.segment_save.boxes_for", lambda *_: shaky)
+    saved = ask("segment save core cluster 1 by hdbscan", duck)
+    assert [p.level for p in saved.parts if isinstance(p, Note)] == ["warning"]
 
 
 @every_engine
