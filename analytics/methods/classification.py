@@ -9,7 +9,7 @@ Features are floats (n, d), unknown is NaN. Labels are codes 0 to k - 1. Seeds a
 input gives the same model. Callers run this under one thread.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, assert_never
 
@@ -112,6 +112,23 @@ def cross_validated(kind: Kind, features: Floats, labels: Labels, folds: Labels)
     found = np.zeros((len(labels), int(labels.max()) + 1))
     for fold in range(int(folds.max()) + 1):
         held_out = folds == fold
+        model = Classifier(kind, features[~held_out], labels[~held_out])
+        found[held_out] = model.probabilities(features[held_out])
+    return found
+
+
+def nested(
+    features: Floats, labels: Labels, folds: Labels, choose: Callable[[NDArray[np.intp]], Kind]
+) -> Floats:
+    """As `cross_validated`, of the kind that `choose` takes when it is given the other folds' rows.
+
+    A choice that looks at rows by which it is judged flatters (Cawley and Talbot 2010): here
+    neither the model nor the choice of its kind has seen them.
+    """
+    found = np.zeros((len(labels), int(labels.max()) + 1))
+    for fold in range(int(folds.max()) + 1):
+        held_out = folds == fold
+        kind = choose(np.flatnonzero(~held_out))
         model = Classifier(kind, features[~held_out], labels[~held_out])
         found[held_out] = model.probabilities(features[held_out])
     return found

@@ -154,6 +154,31 @@ def test_shuffled_labels_are_no_model(market: Context, monkeypatch) -> None:
     assert table(result, "How good it is")["auc"].iloc[0] == pytest.approx(0.5, abs=0.08)
 
 
+def test_where_nothing_tells_there_is_no_model() -> None:
+    """Of several stores of chance one may look like more: a bound of 97.5 % lets one in 40 by."""
+    first, areas, silent = dt.datetime(2026, 1, 5, 12), [], []
+    for seed in (1, 2, 3, 4):
+        rng = np.random.default_rng(seed)
+        ctx = duck()
+        fill(ctx.store, orders=[
+            {"order_id": f"{i}/{d}", "person_id": f"p{i:03}", "kind": "sale", "amount_cents": 1000,
+             "ordered_at": first + dt.timedelta(days=d)}
+            for i in range(300) for d in range(260) if rng.random() < 0.03
+        ])  # fmt: skip
+        result = Classify(target="churned", horizon=30).run(ctx)
+        ctx.store.close()
+        areas.append(table(result, "How good it is")["auc"].iloc[0])
+        if result.headline.startswith("I have no model: nothing that I know of people tells"):
+            silent.append(result)
+    assert len(silent) >= 3
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.06)  # three errors of the mean of four
+    for result in silent:
+        assert [p.title for p in result.parts if isinstance(p, Table)] == [
+            "How good it is on people it never saw"
+        ]
+        assert not any(isinstance(p, Chart) for p in result.parts)
+
+
 def test_who_buys_a_category_and_of_which_country_people_are(market: Context) -> None:
     bags = Filters((Filter("category", ("bags",)),))
     result = Classify(target="bought", where=bags).run(market)

@@ -9,9 +9,11 @@ from analytics.methods.classification import (
     branches,
     cross_validated,
     goes_by,
+    nested,
     quality,
 )
 from analytics.methods.portraits.clustering import one_thread
+from analytics.methods.prediction import auc_error
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +113,51 @@ def test_quality_by_hand() -> None:
     assert (found.right, found.usual) == (0.75, 0.5)
     assert found.confusion.tolist() == [[2, 0], [1, 1]]
     assert found.ece == pytest.approx((0.1 + 0.8 + 0.3 + 0.4) / 4)
+
+
+def test_neither_model_nor_choice_sees_whom_they_are_judged_on() -> None:
+    table, labels, folds = people(n=300)
+    asked: list[set[int]] = []
+
+    def choose(rows):
+        asked.append(set(rows.tolist()))
+        return KINDS[int(labels[rows].sum()) % 2]
+
+    honest = nested(table, labels, folds, choose)
+    assert [seen & set(np.flatnonzero(folds == i)) for i, seen in enumerate(asked)] == [set()] * 5
+    labels = np.where(folds == 0, 1 - labels, labels)
+    turned = nested(table, labels, folds, choose)
+    assert (turned[folds == 0] == honest[folds == 0]).all()
+    assert (turned[folds == 1] != honest[folds == 1]).any()
+
+
+def test_the_choice_among_models_of_nothing_does_not_flatter() -> None:
+    """The best of three on its own folds is above chance; chosen without them it is not."""
+    best, chosen = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        table, labels = rng.normal(size=(200, 3)), rng.integers(0, 2, 200)
+        folds = np.arange(200) % 4
+
+        def judged(rows, kind, table=table, labels=labels, folds=folds):
+            inner = np.unique(folds[rows], return_inverse=True)[1]
+            said = cross_validated(kind, table[rows], labels[rows], inner)
+            return quality(labels[rows], said).auc
+
+        def choose(rows, judged=judged):
+            return KINDS[int(np.argmax([judged(rows, kind) for kind in KINDS]))]
+
+        best.append(max(judged(np.arange(200), kind) for kind in KINDS))
+        chosen.append(quality(labels, nested(table, labels, folds, choose)).auc)
+    assert np.mean(best) > np.mean(chosen) + 0.01
+    assert abs(np.mean(chosen) - 0.5) < 3 * 0.041 / np.sqrt(8)  # 0.041: the error of one area
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_without_a_cause_give_an_area_within_noise(seed) -> None:
+    table, labels, folds = people(n=600, seed=seed)
+    mixed = np.random.default_rng(seed).permutation(labels)
+    for kind in KINDS:
+        found = quality(mixed, cross_validated(kind, table, mixed, folds))
+        error = auc_error(0.5, int(mixed.sum()), int((1 - mixed).sum()))
+        assert abs(found.auc - 0.5) < 3.5 * error
