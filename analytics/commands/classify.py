@@ -478,7 +478,7 @@ def goes_by_chart(study: Study) -> Iterator[Chart]:
     top = study.weights[:CHARTED]
     if top:
         yield Chart(
-            "What it goes by: ROC-AUC lost where a trait is shuffled",
+            "What it goes by: how much worse it tells without each trait",
             "bar",
             tuple(study.names[i] for i, _ in top),
             (Series("ROC-AUC lost", tuple(w for _, w in top)),),
