@@ -38,10 +38,10 @@ class NotEmptyError(UserError):
     code = "store_not_empty"
 
 
-def opened(url: str) -> Store:
+def opened(url: str, *, may_be_empty: bool = False) -> Store:
     """A store by its URL. Raises DataUnavailableError."""
     try:
-        return Store.open(url)
+        return Store.open(url, may_be_empty=may_be_empty)
     except StoreError as error:
         raise DataUnavailableError(error.message, hint=error.hint) from error
 
@@ -54,7 +54,7 @@ def copy(source_url: str, target_url: str) -> int:
     source = opened(source_url)
     started = time.monotonic()
     try:
-        target = opened(target_url)
+        target = opened(target_url, may_be_empty=True)
         try:
             with progress_bar(console) as tell:
                 done = copy_store(source, target, lambda name, n, of: tell(n, of, name))
@@ -155,7 +155,7 @@ def verify(url: str, settings: Settings, *, fill: bool) -> int:
     with the demo first, where `fill` says so. Raises UserError.
     """
     console = Console(highlight=False, width=None if Console().is_terminal else 110)
-    theirs = opened(url)
+    theirs = opened(url, may_be_empty=fill)
     try:
         with TemporaryDirectory(prefix="daybreak-verify-") as folder:
             ours = opened(f"duckdb:///{Path(folder) / 'aside.duckdb'}")

@@ -84,13 +84,18 @@ class Store:
         threads: int = 0,
         seconds_limit: float | None = None,
         overlays: Mapping[str, Overlay] | None = None,
+        may_be_empty: bool = False,
     ) -> "Store":
         """Open by URL, and create what tables are missing or lay our entities over theirs.
 
-        Raises StoreUnavailableError, or OverlayError.
+        `may_be_empty`: it is opened to be filled. Raises StoreUnavailableError, or OverlayError.
         """
         engine = open_engine(
-            url, memory_limit=memory_limit, threads=threads, has_views=not overlays
+            url,
+            memory_limit=memory_limit,
+            threads=threads,
+            has_views=not overlays,
+            may_be_empty=may_be_empty,
         )
         try:
             if overlays:

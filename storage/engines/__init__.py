@@ -47,9 +47,18 @@ def of_one_process(url: str) -> bool:
 
 
 def open_engine(
-    url: str, *, memory_limit: str = "", threads: int = 0, has_views: bool = True
+    url: str,
+    *,
+    memory_limit: str = "",
+    threads: int = 0,
+    has_views: bool = True,
+    may_be_empty: bool = False,
 ) -> Engine:
-    """The engine of a store URL. Raises StoreUnavailableError with what to do."""
+    """The engine of a store URL. Raises StoreUnavailableError with what to do.
+
+    Where tables can't be made by opening, a store without any is taken for a wrong URL, unless it
+    `may_be_empty`.
+    """
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     match scheme.partition("+")[0]:
         case "duckdb":
@@ -65,7 +74,7 @@ def open_engine(
         case "sc":
             from storage.engines.spark import SparkEngine
 
-            return SparkEngine(url, has_views=has_views)
+            return SparkEngine(url, has_views=has_views, may_be_empty=may_be_empty)
         case "trino" | "snowflake" | "bigquery" | "redshift" | "databricks":
             from storage.engines.warehouse import WarehouseEngine
 

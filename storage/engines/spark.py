@@ -60,12 +60,13 @@ class SparkEngine(Engine):
     name = "spark"
     has_keys = False
 
-    def __init__(self, url: str, *, has_views: bool = True) -> None:
+    def __init__(self, url: str, *, has_views: bool = True, may_be_empty: bool = False) -> None:
         """Connect, and lay our names over the tables unless an overlay will.
 
-        Raises StoreUnavailableError.
+        Raises StoreUnavailableError, also where none of our tables is there, unless it may be so.
         """
         self.has_views = has_views
+        self.may_be_empty = may_be_empty
         # it warns of pandas 3, which works, and of every pause before it asks again
         warnings.filterwarnings("ignore", module=r"pyspark\.")
         try:
@@ -133,7 +134,7 @@ class SparkEngine(Engine):
     def lay_views(self) -> set[str]:
         """A temporary view per table of ours; the names of those that hold something.
 
-        Raises StoreUnavailableError where none of the entities is there.
+        Raises StoreUnavailableError where none of the entities is there, unless it may be so.
         """
         there = set()
         for table in metadata.sorted_tables:
@@ -151,7 +152,7 @@ class SparkEngine(Engine):
                 )
                 body = f"SELECT {chosen} FROM {self.source_of(name)}"  # noqa: S608
             self._session.sql(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {body}").collect()
-        if not there & {str(t.name) for t in ENTITIES}:
+        if not self.may_be_empty and not there & {str(t.name) for t in ENTITIES}:
             raise StoreUnavailableError(
                 f"None of our tables is in {self.place or 'the catalogue’s default schema'}.",
                 hint="Say where they are at the end of store.url: ?tables=catalog.schema or "

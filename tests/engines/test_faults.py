@@ -14,6 +14,7 @@ from analytics.command import Context
 from analytics.errors import CancelledError, DataUnavailableError
 from bot.dispatch import answer
 from bot.moving import comparable
+from storage.copying import copy_store
 from storage.engines import QueryCancelledError, StoreUnavailableError, open_engine
 from storage.schema import metadata, orders
 from storage.sql import icount
@@ -43,6 +44,18 @@ def test_a_spark_place_without_our_tables(cluster: Cluster, tmp_path: Path) -> N
     with pytest.raises(StoreUnavailableError, match="None of our tables") as refusal:
         open_engine(f"{cluster.url}?tables={tmp_path}")
     assert "?tables=" in refusal.value.hint
+
+
+def test_a_store_is_copied_to_a_spark_place_without_our_tables(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    ours = Store.open("duckdb:///:memory:")
+    fill(ours, items=[{"item_id": "i1", "is_product": True}])
+    theirs = Store.open(f"{cluster.url}?tables={tmp_path / 'shop'}", may_be_empty=True)
+    assert sum(table.moved for table in copy_store(ours, theirs)) == 1
+    assert theirs.counts()["items"] == 1
+    theirs.close()
+    ours.close()
 
 
 def test_a_table_that_is_not_there(clickhouse: Context) -> None:
