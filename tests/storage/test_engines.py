@@ -217,6 +217,26 @@ def test_postgresql_reads_cannot_write(new_database: Any) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize(
+    ("limit", "sort"),
+    [("", "64MB"), ("8GiB", "256MB"), ("1 MiB", "4MB"), ("80%", "64MB")],
+)
+def test_postgresql_reads_have_memory_by_the_limit(
+    new_database: Any, limit: str, sort: str
+) -> None:
+    engine = open_engine(new_database(), memory_limit=limit)
+    names = ("work_mem", "hash_mem_multiplier", "jit", "transaction_read_only")
+    sql = "SELECT " + ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+    (found,) = engine.fetch(sql, (), Running()).to_pylist()
+    assert found == {
+        "work_mem": sort,
+        "hash_mem_multiplier": "4",
+        "jit": "off",
+        "transaction_read_only": "on",
+    }
+    engine.close()
+
+
 def test_a_postgresql_user_without_rights_is_told_so(postgres_url: str, new_database: Any) -> None:
     """And reads what is there: an analyst's role needs SELECT alone."""
     import psycopg
