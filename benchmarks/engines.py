@@ -6,7 +6,7 @@
 The questions are the product's own, text to Result; the rows are those of `benchmarks.digest`.
 Every engine's answers are held to DuckDB's before the times are kept. Seconds are the smallest of
 up to three answers; a ratio is an engine's seconds over DuckDB's on the same rows. The slope is
-that of log seconds over log rows: 1 is linear. Times go to the file of `--kept` as they come; what
+that of log seconds over log rows: 1 is linear. Times go to the file of `--kept` size by size; what
 stands there is not measured again.
 """
 
@@ -280,7 +280,7 @@ def main() -> int:
     parser.add_argument("--millions", default="1,5,20")
     parser.add_argument("--largest", type=int, default=100, help="DuckDB alone; 0: not")
     parser.add_argument("--engines", default=",".join(ENGINES))
-    parser.add_argument("--kept", type=Path, help="times as they come; not measured again")
+    parser.add_argument("--kept", type=Path, help="times, size by size; not measured again")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     sizes = [int(m) for m in args.millions.split(",")]
