@@ -37,7 +37,7 @@ from storage.load.merge import Merged, alone, arrow_schema, merge, record_source
 from storage.load.pseudonym import pseudonym, pseudonym_key
 from storage.schema import loads, rejected_rows
 from storage.store import Store
-from storage.totals import Change
+from storage.totals import Change, Kept
 
 #: `progress(rows done, rows in all or None, phase)`; phases are reading, checking, writing,
 #: recording, done.
@@ -196,6 +196,16 @@ def load_tables(
             (progress or _quiet)(tally.read, None, "writing")
         change.follow()
     return tally.report(time.monotonic() - started)
+
+
+def rebuild_totals(store: Store) -> Kept | None:
+    """Make the totals per day of all rows, as the first load does; None where none can be kept."""
+    keeper = store.engine.keeper
+    if keeper is not None:
+        with store.engine.writing() as writer:
+            alone(writer)
+            keeper.refresh(writer, None, ())
+    return store.totals()
 
 
 def rejected(store: Store, load_id: str, limit: int = 100) -> list[dict[str, Any]]:
