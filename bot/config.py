@@ -177,6 +177,9 @@ class OperateSettings(Section):
     port: int = Field(
         0, ge=0, le=65535, description="Their port, such as 9464; 0: they are not told."
     )
+    logs: Literal["text", "json"] = Field(
+        "text", description="Log lines of `serve`: for people, or a JSON object each."
+    )
 
 
 class AccessSettings(Section):

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime as dt
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from analytics.period import Period
 from analytics.result import Query, Receipt, Result, plain
 from analytics.saved import knowing_segments
 from analytics.scope import Filters
+from bot import trail
 from bot.access import admit, allow, allow_result
 from bot.parse import Request, parse
 from storage.engines import OutOfMemoryError, QueryCancelledError, StoppedError, StoreError
@@ -61,7 +61,8 @@ class Answer:
 class Asked:
     """One question for the audit: what was said, what was understood, and how it ended.
 
-    `canonical` is None where nobody read it; `seconds` are those for which it was worked on.
+    `canonical` is None where nobody read it; `seconds` are those for which it was worked on;
+    `reference` is the id that the log's lines have too.
     """
 
     text: str
@@ -89,31 +90,33 @@ def answer(
     `record` is told of every question, answered or not; `begun` gets the store that the question
     reads, whose `cancel()` stops it.
     """
-    started = time.monotonic()
-    request: Request | None = None
-    outcome, reference = "answered", ""
-    try:
-        admit(ctx.asker)
-        request = parse(text, ctx.today, ctx.catalog)
-        ctx = dataclasses.replace(ctx, asker=allow(request.command, ctx.asker))
-        result = run(request.command, ctx, question=request.text, begun=begun)
-        allow_result(result, ctx.asker)
-        return Answer(request, result, time.monotonic() - started)
-    except UserError as error:
-        outcome = error.code
-        raise
-    except Exception as error:
-        outcome, reference = BugError.code, secrets.token_hex(4)
-        log.exception("question_failed", extra={"reference": reference, "question": text})
-        raise BugError(reference) from error
-    finally:
-        seconds = time.monotonic() - started
-        canonical = request.text if request else ""
-        record(Asked(text, canonical, ctx.asker.name, outcome, seconds, reference))
-        log.info(
-            "question_done",
-            extra={"outcome": outcome, "canonical": canonical, "seconds": round(seconds, 3)},
-        )
+    with trail.following(trail.current() or trail.new()) as reference:
+        started = time.monotonic()
+        request: Request | None = None
+        outcome = "answered"
+        try:
+            admit(ctx.asker)
+            request = parse(text, ctx.today, ctx.catalog)
+            ctx = dataclasses.replace(ctx, asker=allow(request.command, ctx.asker))
+            result = run(request.command, ctx, question=request.text, begun=begun)
+            allow_result(result, ctx.asker)
+            return Answer(request, result, time.monotonic() - started)
+        except UserError as error:
+            outcome = error.code
+            raise
+        except Exception as error:
+            outcome = BugError.code
+            log.exception("question_failed")
+            raise BugError(reference) from error
+        finally:
+            seconds = time.monotonic() - started
+            canonical = request.text if request else ""
+            record(Asked(text, canonical, ctx.asker.name, outcome, seconds, reference))
+            verb = request.command.verb() if request else ""
+            log.info(
+                "question_done",
+                extra={"verb": verb, "outcome": outcome, "seconds": round(seconds, 3)},
+            )
 
 
 def run(
@@ -142,10 +145,10 @@ def run(
             hint="Ask for a shorter period or fewer items, or raise limits.memory in config.yaml.",
         ) from error
     except OutOfMemoryError as error:
-        log.warning("out_of_memory", extra={"question": question, "detail": error.detail})
+        log.warning("out_of_memory", extra={"detail": error.detail})
         raise TooLargeError(error.message, hint=error.hint) from error
     except StoreError as error:
-        log.warning("store_error", extra={"question": question, "detail": error.detail})
+        log.warning("store_error", extra={"detail": error.detail})
         raise DataUnavailableError(error.message, hint=error.hint) from error
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from analytics.errors import CancelledError, DataUnavailableError
+from bot import trail
 from bot.config import Settings
 from bot.dispatch import Asked
 from bot.scheduling import TERMINAL
@@ -42,15 +43,17 @@ def done_elsewhere(
     queue = Queue(
         bot.state, workers=limits.workers, waiting=limits.waiting, per_person=limits.waiting
     )
-    work = json.dumps({"user": TERMINAL, "channel": "", **job})
+    reference = trail.new()
+    work = json.dumps({"user": TERMINAL, "channel": "", "reference": reference, **job})
     place = queue.put(f"terminal:{secrets.token_hex(8)}", TERMINAL, work)
     if not isinstance(place, Place):
         raise DataUnavailableError("The running bot is busy.", hint="Ask again in a minute.")
 
     def drop(outcome: str) -> None:
         def record(connection: Any, dropped: Dropped) -> None:
-            seconds = dropped.seconds
-            asked = Asked(job["text"], None, TERMINAL, outcome, seconds, surface=TERMINAL)
+            asked = Asked(
+                job["text"], None, TERMINAL, outcome, dropped.seconds, reference, TERMINAL
+            )
             bot.audit(asked, connection)
 
         queue.cancel(place.job, TERMINAL, record)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from analytics.errors import UserError
+from bot import trail
 from bot.dispatch import Asked
 from bot.elsewhere import LOST
 from bot.loading import Order
@@ -80,8 +81,14 @@ class Analyst:
     def work(self, claim: Claim, work: Work | None = None) -> None:
         """Answer one question, and put the answer in the outbox."""
         job = Job.from_json(claim.work)
+        with trail.following(job.reference or trail.new()):
+            waited = round(claim.waited, 3)
+            log.info("started", extra={"way": job.way, "begun": claim.fence, "waited": waited})
+            self._work(claim, job, work or Work())
+
+    def _work(self, claim: Claim, job: Job, work: Work) -> None:
         rows: list[Asked] = []
-        finished = self._finished(claim, job, work or Work(), rows.append)
+        finished = self._finished(claim, job, work, rows.append)
         with self.bot.state.transaction() as connection:
             if not self.queue.finish_in(connection, claim):
                 log.info("answer_dropped", extra={"job": claim.job})
@@ -96,6 +103,8 @@ class Analyst:
             if changes_home(job):
                 home = Job(HOME, job.user, "", "home")
                 add_job_in(connection, home.user, home.to_json())
+        outcome, posts = "".join(row.outcome for row in rows[-1:]), len(finished.outgoing)
+        log.info("answered", extra={"way": job.way, "outcome": outcome, "posts": posts})
         self.answered()
 
     def _finished(
@@ -104,7 +113,7 @@ class Analyst:
         """What the job comes to; `keep` gets the rows of the audit, written once it is finished."""
         runner = Runner(self.bot, self.poster)
         if claim.fence > MOST_BEGUN and job.way not in UNAUDITED:
-            log.error("question_given_up", extra={"job": claim.job, "question": job.text})
+            log.error("question_given_up", extra={"job": claim.job})
             keep(job.asked(LOST, self.queue.worked(claim.job)))
         match job.way:
             case "redraw":
@@ -194,7 +203,7 @@ class Analyst:
         except UserError as error:
             return told(job, error_message(error, job.text)), iter(())
         except Exception:
-            log.exception("answer_not_drawn", extra={"question": job.text})
+            log.exception("answer_not_drawn")
             return told(job, NO_ANSWER), iter(())
 
     def _meant(self, job: Job) -> str:
@@ -256,4 +265,5 @@ def finish_without(
             outbox.add_in(connection, key=key, lane=delivery.lane, body=delivery.to_json())
         if job.way not in UNAUDITED:
             bot.audit(job.asked(outcome, seconds), connection)
+    log.info("answered", extra={"way": job.way, "outcome": outcome})
     return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analytics.errors import UserError
+from bot import trail
 from bot.dispatch import Answer, Asked
 from bot.parse import unparse
 from bot.setup import Bot
@@ -48,7 +49,8 @@ class Job:
     `private` asks for the asker's eyes alone; `files_only` for the tables as files and no message.
     What the clock asks is of the way `schedule`, where `run` names the run, or `chore`, where
     `text` is the chore's name. `wanted` says how the terminal shows the answer; what it wants to
-    have loaded is of the way `load`, with its `order`.
+    have loaded is of the way `load`, with its `order`. `reference` is its id (`bot.trail`): that of
+    the job from which another one comes.
     """
 
     text: str
@@ -62,6 +64,7 @@ class Job:
     run: str = ""
     wanted: str = ""
     order: str = ""
+    reference: str = dataclasses.field(default_factory=trail.current, compare=False)
 
     @property
     def surface(self) -> str:
@@ -83,6 +86,7 @@ class Job:
             seconds=seconds,
             surface=self.surface,
             channel=self.channel,
+            reference=self.reference,
         )
 
     def to_json(self) -> str:

@@ -4,6 +4,7 @@ Listeners acknowledge at once and put the question in the line; nothing is compu
 Slack delivers twice is taken once.
 """
 
+import dataclasses
 import datetime as dt
 import html
 import logging
@@ -21,6 +22,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.command import COMMANDS
 from analytics.errors import CancelledError, UserError
+from bot import trail
 from bot.access import RefusedError
 from bot.ids import is_direct, split
 from bot.setup import Bot
@@ -464,6 +466,8 @@ class Listeners:
         """Keep a cancelled question in the audit."""
         asked = Job.from_json(dropped.work).asked(CancelledError.code, dropped.seconds)
         self.bot.audit(asked, connection)
+        with trail.following(asked.reference):
+            log.info("cancelled", extra={"seconds": dropped.seconds})
 
     def take(self, job: Job, key: str) -> bool:
         """Put a question in the line; whether it was new. Who has to wait, or go, is told."""
@@ -476,6 +480,10 @@ class Listeners:
 
     def accept(self, job: Job, key: str) -> Message | None:
         """Put a question in the line: what the asker is told, or None for a repeat."""
+        with trail.following(trail.new()) as reference:
+            return self._accept(dataclasses.replace(job, reference=reference), key)
+
+    def _accept(self, job: Job, key: str) -> Message | None:
         try:
             refused = self.refused(job)
             if refused is not None:
@@ -485,6 +493,8 @@ class Listeners:
             log.exception("state_error", extra={"detail": error.detail})
             return plain_message("I can't take questions just now. Please try again in a minute.")
         self.notices.aside.submit(self.bot.access.learn, job.user, job.channel)
+        if isinstance(place, Place):
+            log.info("accepted", extra={"way": job.way, "job": place.job, "place": place.number})
         match place:
             case None:
                 return None
@@ -514,6 +524,7 @@ class Listeners:
         if not self.bot.state.first_time(key):
             return None
         self.bot.audit(job.asked(refused.code))
+        log.info("turned_away", extra={"way": job.way, "outcome": refused.code})
         return error_message(refused)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from bot import trail
 from bot.setup import Bot
 from bot.slack.answering import UNASKED, Job
 from bot.slack.blocks import Message, plain_message
@@ -160,7 +161,7 @@ class Keeper:
     def work(self, claim: Claim) -> None:
         """Have one question worked off."""
         running = Running(claim, Job.from_json(claim.work), time.monotonic())
-        with self._place(running):
+        with trail.following(running.job.reference), self._place(running):
             if claim.waited >= WAITED_S:
                 self.turn(running.job)
             try:

@@ -244,7 +244,7 @@ class Supervisor:
             if not role.pid and role.due <= now:
                 role.since = now
                 role.pid = born(role.live, role.name)
-                log.info("process_started", extra={"role": role.name, "process_id": role.pid})
+                log.info("process_started", extra={"child": role.name, "child_id": role.pid})
 
     def _patience(self) -> float | None:
         due = [r.due for r in self.roles if not r.pid]
@@ -265,7 +265,7 @@ class Supervisor:
             role.pause = FIRST_PAUSE_S if lived >= STEADY_S else role.pause
             role.due = now + role.pause
             role.pause = min(LONGEST_PAUSE_S, 2 * role.pause)
-            log.error("process_ended", extra={"role": role.name, "status": status})
+            log.error("process_ended", extra={"child": role.name, "status": status})
 
     def _stop(self) -> None:
         living = [role for role in self.roles if role.pid]
@@ -277,7 +277,7 @@ class Supervisor:
             while (status := ended(role.pid)) is None and time.monotonic() < until:
                 time.sleep(STOP_LOOK_S)
             if status is None:
-                log.error("process_killed", extra={"role": role.name})
+                log.error("process_killed", extra={"child": role.name})
                 send(role.pid, signal.SIGKILL)
                 ended(role.pid, wait=True)
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+from bot import trail
 from bot.slack.agent import FALLBACK, PROMPTS_TITLE, prompts
 from bot.slack.answering import Delivery, Job, to_owner
 from bot.slack.blocks import Message, plain_message
@@ -106,6 +107,10 @@ class Senders:
     def send(self, parcel: Parcel) -> None:
         """One post: its message, the detail in the thread under it, then its files."""
         delivery = Delivery.from_json(parcel.body)
+        with trail.following(delivery.job.reference):
+            self._send(parcel, delivery)
+
+    def _send(self, parcel: Parcel, delivery: Delivery) -> None:
         if parcel.fence > MOST_CLAIMS:
             self._give_up(parcel, delivery, Posted("not sent", error="too_often"))
             return
@@ -149,6 +154,8 @@ class Senders:
                 self.schedules.posted_in(connection, key)
         if not ours:
             self.outbox.check_now(parcel)
+            return
+        log.info("posted", extra={"way": delivery.job.way, "post": parcel.id, "ts": ts})
 
     def _sweep(self) -> None:
         while not self._ended.wait(SWEEP_EVERY_S):

@@ -20,6 +20,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.errors import DataUnavailableError, UserError
+from bot import logs
 from bot.config import OperateSettings, Settings, secret
 from bot.scheduling import take_config
 from bot.setup import Bot
@@ -53,7 +54,7 @@ from storage.outbox import Outbox
 from storage.processes import BEAT_EVERY_S
 from storage.queue import Claim, Queue, purge_jobs
 from storage.schedules import Schedules
-from storage.state import SECRETS, StateError
+from storage.state import StateError
 
 log = logging.getLogger("daybreak.slack")
 
@@ -109,18 +110,6 @@ class PortTakenError(UserError):
             f"I can't listen on {host}:{port}.",
             hint=f"Stop what listens there, or change {keys} in config.yaml.",
         )
-
-
-class Redacting(logging.Filter):
-    """Takes tokens and addresses that let anyone post out of log lines."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Every line is kept, without secrets."""
-        message = record.getMessage()
-        clean = SECRETS.sub("[removed]", message)
-        if clean != message:
-            record.msg, record.args = clean, ()
-        return True
 
 
 def needed(name: str) -> str:
@@ -430,8 +419,7 @@ def analyst_service(
 
 def serve(settings: Settings, role: Literal["all", "edge", "analyst"] = "all") -> int:
     """Run until SIGTERM or SIGINT; the exit status. Says on standard error why it can't start."""
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Redacting())
+    logs.begin(settings.operate.logs, "supervisor")
     asked, answered = Bell(), Bell()
     edge_up, analyst_up = Bell(), Bell()
     edge = partial(live_edge, settings, asked, answered, edge_up)
@@ -457,6 +445,7 @@ def refusing(live: Callable[[], int]) -> int:
 
 def live_edge(settings: Settings, asked: Bell, answered: Bell, up: Bell) -> int:
     """The edge, from its birth to its end."""
+    logs.begin(settings.operate.logs, "edge")
     signs = signals()
     edge = edge_service(settings, asked.ring)
     threading.Thread(target=answered.answer, args=(edge.senders.wake,), daemon=True).start()
@@ -474,6 +463,7 @@ def live_edge(settings: Settings, asked: Bell, answered: Bell, up: Bell) -> int:
 
 def live_analyst(settings: Settings, asked: Bell, answered: Bell, up: Bell) -> int:
     """The analyst, from its birth to its end. Its worker is born of a process without threads."""
+    logs.begin(settings.operate.logs, "analyst")
     client = client_of(settings)
     identity = identity_of(client)
     nursery = Nursery(partial(compute, settings, client, identity, answered.ring))
@@ -502,6 +492,7 @@ def compute(
     line: Connection,
 ) -> int:
     """The worker, from its birth to its end."""
+    logs.begin(settings.operate.logs, "worker")
 
     def opened() -> Analyst:
         bot = open_bot(settings, client, identity, with_store=True)

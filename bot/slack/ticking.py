@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from analytics.errors import UserError
+from bot import trail
 from bot.config import LimitSettings
 from bot.slack.answering import Job
 from bot.slack.chores import CHORES, Chore
@@ -137,7 +138,8 @@ class Ticker:
         with self.state.transaction() as connection:
             is_new = self.state.first_time_in(connection, f"chore:{chore.name}:{slot}")
             if is_new:
-                job = Job(text=chore.name, user="", channel="", way="chore")
+                new = trail.new()
+                job = Job(text=chore.name, user="", channel="", way="chore", reference=new)
                 add_job_in(connection, f"{CHORE}{chore.name}", job.to_json())
         self._slots[chore.name] = slot
         return int(is_new)
@@ -145,5 +147,5 @@ class Ticker:
 
 def job_of(key: RunKey) -> tuple[str, str]:
     """A run's job: whose place in the line it takes (its own), and the work."""
-    job = Job(text="", user="", channel="", way="schedule", run=key.text)
+    job = Job(text="", user="", channel="", way="schedule", run=key.text, reference=trail.new())
     return f"schedule:{key.schedule}", job.to_json()

@@ -68,7 +68,7 @@ def called() -> Iterator[str]:
 
 
 def test_scopes_are_those_of_the_calls_and_events(manifest: dict[str, Any]) -> None:
-    methods = set(called())
+    methods = set(called()) - {"is_connected"}  # that asks the socket, not Slack
     assert methods == set(SCOPES)
     events = manifest["settings"]["event_subscriptions"]["bot_events"]
     needed = {"commands"} | {scope for e in events for scope in EVENT_SCOPES[e]}
