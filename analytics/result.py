@@ -214,7 +214,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Receipt:
-    """How the numbers came about: enough to show them and to run them again."""
+    """How the numbers came about: enough to show them and to run them again.
+
+    `from_totals`: some were read from totals per day in place of the rows.
+    """
 
     question: str
     window: str
@@ -227,6 +230,7 @@ class Receipt:
     sources: tuple[str, ...]
     simulated: tuple[str, ...]
     seconds: float = field(compare=False)
+    from_totals: bool = field(default=False, compare=False)
 
     @property
     def rows_read(self) -> int:

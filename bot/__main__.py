@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from analytics.catalog import Catalog
 from analytics.errors import UserError
 from bot import VERSION, moving, terminal
 from bot.config import Settings, StateSettings, StoreSettings, load_settings
 from bot.demo import PLANS, demo
 from bot.elsewhere import open_bot
+from bot.loading import make_totals
 from bot.render.docs import commands_page, configuration_page
 from bot.setup import Bot
 from storage.engines import of_one_process
@@ -57,6 +60,8 @@ def arguments() -> argparse.ArgumentParser:
     showing = actions.add_parser("demo", help="install the demo and answer its first questions")
     showing.add_argument("--pictures", type=Path, default=FOLDER / "pictures")
     showing.add_argument("--quiet", action="store_true", help="install only")
+
+    actions.add_parser("totals", help="make the totals per day anew, as the next load would")
 
     copying = actions.add_parser("copy-store", help="copy one store into another")
     copying.add_argument("source", metavar="FROM", help="URL of a store, as in store.url")
@@ -115,7 +120,7 @@ def act(args: argparse.Namespace) -> int:
         return doctor(
             settings, lambda token: web_client(token, settings.slack.api_url), live=args.live
         )
-    may_open_too = args.action == "load" and not of_one_process(settings.store.url)
+    may_open_too = args.action in ("load", "totals") and not of_one_process(settings.store.url)
     bot = Bot.open(settings) if may_open_too else open_bot(settings)
     try:
         if args.action == "ask":
@@ -125,6 +130,8 @@ def act(args: argparse.Namespace) -> int:
             )
         if args.action == "load":
             return terminal.load(bot, args.entity, args.files, source=args.source, yes=args.yes)
+        if args.action == "totals":
+            return make_totals(bot, Console(highlight=False))
         return terminal.prompt(bot, FOLDER / "history")
     finally:
         bot.close()

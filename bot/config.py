@@ -61,9 +61,16 @@ class StoreSettings(Section):
         "DAYBREAK_STORE_URL goes before it (a password belongs there).",
     )
     memory_limit: str = Field(
-        "", description="DuckDB's memory, such as `4GB`; empty: 80 % of the machine's."
+        "",
+        description="Memory of DuckDB and of PostgreSQL's sorts, such as `4GB`; empty: 80 % of the "
+        "machine's for DuckDB.",
     )
     threads: int = Field(0, ge=0, description="DuckDB's threads; 0: all cores.")
+    totals: bool = Field(
+        True,
+        description="Totals per person and day, and per item and day, follow each load, and "
+        "answer what they cover (DuckDB, PostgreSQL, SQLite).",
+    )
     tables: dict[str, dict[str, Any]] = Field(
         {},
         description="Our entities over tables of your own, which are only read: see "

@@ -27,6 +27,7 @@ from bot.access import admit, allow, allow_result
 from bot.parse import Request, parse
 from storage.engines import OutOfMemoryError, QueryCancelledError, StoppedError, StoreError
 from storage.store import Read, Store
+from storage.totals import TOTALS
 
 load_commands(analytics.commands)
 load_commands(bot.commands)
@@ -169,6 +170,7 @@ def receipt_of(command: Command, ctx: Context, question: str, seconds: float) ->
         sources=tuple(dict.fromkeys(s.attribution for s in read_from if s.attribution)),
         simulated=tuple(dict.fromkeys(s.description for s in read_from if s.simulated)),
         seconds=seconds,
+        from_totals=not store.tables_read.isdisjoint(t.name for t in TOTALS),
     )
 
 

@@ -20,7 +20,14 @@ from analytics.words import counted
 from bot.setup import Bot
 from storage.engines import StoreError
 from storage.load.files import file_digest
-from storage.load.load import LoadReport, Progress, load_files, rejected, sample_of
+from storage.load.load import (
+    LoadReport,
+    Progress,
+    load_files,
+    rebuild_totals,
+    rejected,
+    sample_of,
+)
 from storage.load.mapping import parse_mapping, recipe_of
 from storage.load.proposal import Proposal, propose_mapping
 
@@ -236,3 +243,32 @@ def show(report: LoadReport, bot: Bot, console: Console) -> None:
                 style="dim",
                 markup=False,
             )
+
+
+class NoTotalsError(UserError):
+    """No totals per day can be made here."""
+
+    code = "no_totals"
+
+
+def make_totals(bot: Bot, console: Console) -> int:
+    """Make the totals per day of all rows, at once; the exit status. Raises UserError."""
+    if bot.opened is None:
+        raise DataUnavailableError(
+            "The running bot has the store open.",
+            hint="It makes the totals with its next load; or stop it, and try again.",
+        )
+    if bot.opened.engine.keeper is None:
+        raise NoTotalsError(
+            "No totals per day are kept in this store.",
+            hint="DuckDB, PostgreSQL and SQLite keep them, over tables that are mine, with "
+            "store.totals: true.",
+        )
+    if rebuild_totals(bot.opened) is None:
+        raise NoTotalsError(
+            f"The days of {bot.settings.zone.key} can't be told apart in these data, so the rows "
+            "answer.",
+            hint="Its clocks step back over midnight, or rows are older than 1970.",
+        )
+    console.print("The totals per day follow the rows.")
+    return 0

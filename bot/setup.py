@@ -11,6 +11,7 @@ from analytics.catalog import Catalog
 from analytics.command import COMMANDS, Asker, Context
 from analytics.errors import DataUnavailableError
 from analytics.period import morning_after
+from analytics.totals import Totals
 from bot.access import Access, Directory, everyone
 from bot.config import Settings, overlay_fault
 from bot.dispatch import Answer, Asked, answer
@@ -146,7 +147,7 @@ class Bot:
 def open_store(settings: Settings) -> Store:
     """The store, bounded as the settings say. Raises StoreUnavailableError or ConfigError."""
     try:
-        return Store.open(
+        store = Store.open(
             settings.store.url,
             memory_limit=settings.store.memory_limit,
             threads=settings.store.threads,
@@ -155,3 +156,6 @@ def open_store(settings: Settings) -> Store:
         )
     except OverlayError as error:
         raise overlay_fault(error, settings.file) from error
+    if settings.store.totals:
+        store.keep(Totals(settings.zone))
+    return store

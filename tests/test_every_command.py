@@ -11,6 +11,7 @@ import pytest
 from analytics.command import COMMANDS, Command, Context
 from analytics.errors import UserError
 from analytics.result import Chart, Note, Result, Table
+from analytics.totals import Totals
 from bot.dispatch import Answer, answer
 from bot.moving import comparable
 from bot.parse import VERB_WORDS, Request, choices, fold, parse, unparse
@@ -20,6 +21,7 @@ from bot.render.sheet import sheets
 from bot.render.text import to_text
 from bot.slack.blocks import ladder
 from bot.slack.sendable import assert_sendable
+from storage.load.load import rebuild_totals
 from tests.conftest import ENGINES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -152,3 +154,23 @@ def test_every_part_of_every_answer_has_content(shops: dict[str, Context]) -> No
                     assert part.rows
                 case Note():
                     assert part.text
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_totals_per_day_give_the_answers_of_the_rows(
+    engine: str, shops: dict[str, Context]
+) -> None:
+    store = shops[engine].store
+    verbs = ("digest", "kpis", "portrait", "segment-moves", "top", "trend", "why")
+    asked = [text for name, text in READING if name in verbs]
+    from_rows = [comparable(answered(text, engine, shops)) for text in asked]
+    store.keep(Totals(shops[engine].zone))
+    try:
+        assert rebuild_totals(store) is not None
+        found = [answer(text, shops[engine]).result for text in asked]
+    finally:
+        store.engine.keeper = None
+    assert [comparable(result) for result in found] == from_rows
+    receipts = [(t, r.receipt) for t, r in zip(asked, found, strict=True)]
+    told = {t.split()[0] for t, receipt in receipts if receipt and receipt.from_totals}
+    assert told >= {"digest", "kpis", "trend", "why"}

@@ -8,6 +8,7 @@ from analytics.errors import NotEnoughDataError
 from analytics.result import Column, Figure, Note, Result, Table
 from analytics.words import counted, words
 from bot import VERSION
+from storage.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,17 @@ class Status(Command):
                 Figure("My clock", now, "instant"),
                 Figure("Engine", ctx.store.engine.version, "text"),
                 Figure("Daybreak", VERSION, "text"),
+                *totals_of(ctx.store),
                 Table("Rows", columns, rows),
                 *notes,
             ),
             ("schema", "kpis last 30 days"),
         )
+
+
+def totals_of(store: Store) -> tuple[Figure, ...]:
+    """Whether totals per day can be read; nothing where none are kept."""
+    if store.engine.keeper is None:
+        return ()
+    said = "follow the rows" if store.totals() else "made with the next load, or by `totals`"
+    return (Figure("Totals per day", said, "text"),)

@@ -329,6 +329,7 @@ def receipt_line(receipt: Receipt) -> str:
         receipt.engine,
         counted(len(receipt.queries), "query", "queries"),
         f"{counted(receipt.rows_read, 'row')} read",
+        "from totals per day" if receipt.from_totals else "",
         f"{receipt.seconds:.2f} s",
         *receipt.sources,
     ]
