@@ -82,7 +82,8 @@ e2e: setup ## the Slack bot against an emulator (needs npm)
 
 abuse: setup ## the Slack bot's hard tests in full (needs npm)
 	cd tests/e2e && npm ci --no-audit --no-fund --silent
-	DAYBREAK_ROUNDS=5 $(PY) -m pytest -q -m e2e tests/e2e/test_durable.py tests/e2e/test_abuse.py
+	DAYBREAK_ROUNDS=5 $(PY) -m pytest -q -m e2e tests/e2e/test_durable.py tests/e2e/test_abuse.py \
+		tests/e2e/test_processes.py
 	$(PY) -m tests.slack.hostile 10000
 
 clean: ## remove what was made here, data too
