@@ -11,12 +11,13 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from analytics.command import COMMANDS
 from analytics.errors import UserError
-from bot import trail
-from bot.dispatch import Asked
+from bot import spans, trail
+from bot.dispatch import Answer, Asked
 from bot.elsewhere import LOST
 from bot.loading import Order
 from bot.setup import Bot
@@ -81,7 +82,7 @@ class Analyst:
     def work(self, claim: Claim, work: Work | None = None) -> None:
         """Answer one question, and put the answer in the outbox."""
         job = Job.from_json(claim.work)
-        with trail.following(job.reference or trail.new()):
+        with trail.following(job.reference or trail.new()), spans.span("run", way=job.way):
             waited = round(claim.waited, 3)
             log.info("started", extra={"way": job.way, "begun": claim.fence, "waited": waited})
             self._work(claim, job, work or Work())
@@ -105,6 +106,7 @@ class Analyst:
                 add_job_in(connection, home.user, home.to_json())
         outcome, posts = "".join(row.outcome for row in rows[-1:]), len(finished.outgoing)
         log.info("answered", extra={"way": job.way, "outcome": outcome, "posts": posts})
+        spans.tell(verb=verb_of(rows), outcome=outcome, posts=posts)
         self.answered()
 
     def _finished(
@@ -199,6 +201,7 @@ class Analyst:
                 begun=work.begun,
                 keep=keep,
             )
+            spans.tell(queries=queries_of(answer))
             return delivery_of(self.bot, job, answer)
         except UserError as error:
             return told(job, error_message(error, job.text)), iter(())
@@ -218,6 +221,18 @@ class Analyst:
             before = asked_before(self.bot.state, job.user, job.channel)
             return begun(job.text, before, ctx.today, ctx.catalog)
         return continued(job.text, earlier, ctx.today, ctx.catalog)
+
+
+def verb_of(rows: Sequence[Asked]) -> str:
+    """The last row's command; empty where none was understood."""
+    verb = "".join(row.canonical or "" for row in rows[-1:]).partition(" ")[0]
+    return verb if verb in COMMANDS else ""
+
+
+def queries_of(answer: Answer) -> int:
+    """How many queries were asked for an answer."""
+    receipt = answer.result.receipt
+    return len(receipt.queries) if receipt else 0
 
 
 def changes_home(job: Job) -> bool:

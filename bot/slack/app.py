@@ -22,7 +22,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.command import COMMANDS
 from analytics.errors import CancelledError, UserError
-from bot import trail
+from bot import spans, trail
 from bot.access import RefusedError
 from bot.ids import is_direct, split
 from bot.setup import Bot
@@ -73,6 +73,9 @@ log = logging.getLogger("daybreak.slack")
 #: Bolt writes whole requests into its log, and a response_url lets anyone post: only faults.
 bolt_log = logging.getLogger("daybreak.bolt")
 bolt_log.setLevel(logging.ERROR)
+
+#: What a span tells of the line's word.
+ACCEPTANCE = {type(None): "repeat", Full: "busy", Place: "accepted"}
 
 SHARE_FORM = "share"
 #: The callback_ids of the shortcuts: anywhere, and on a message.
@@ -480,7 +483,7 @@ class Listeners:
 
     def accept(self, job: Job, key: str) -> Message | None:
         """Put a question in the line: what the asker is told, or None for a repeat."""
-        with trail.following(trail.new()) as reference:
+        with trail.following(trail.new()) as reference, spans.span("accept", way=job.way):
             return self._accept(dataclasses.replace(job, reference=reference), key)
 
     def _accept(self, job: Job, key: str) -> Message | None:
@@ -495,6 +498,7 @@ class Listeners:
         self.notices.aside.submit(self.bot.access.learn, job.user, job.channel)
         if isinstance(place, Place):
             log.info("accepted", extra={"way": job.way, "job": place.job, "place": place.number})
+        spans.tell(outcome=ACCEPTANCE[type(place)])
         match place:
             case None:
                 return None
@@ -524,6 +528,7 @@ class Listeners:
         if not self.bot.state.first_time(key):
             return None
         self.bot.audit(job.asked(refused.code))
+        spans.tell(outcome=refused.code)
         log.info("turned_away", extra={"way": job.way, "outcome": refused.code})
         return error_message(refused)
 

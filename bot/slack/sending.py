@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from bot import trail
+from bot import spans, trail
 from bot.slack.agent import FALLBACK, PROMPTS_TITLE, prompts
 from bot.slack.answering import Delivery, Job, to_owner
 from bot.slack.blocks import Message, plain_message
@@ -107,7 +107,8 @@ class Senders:
     def send(self, parcel: Parcel) -> None:
         """One post: its message, the detail in the thread under it, then its files."""
         delivery = Delivery.from_json(parcel.body)
-        with trail.following(delivery.job.reference):
+        way = delivery.job.way
+        with trail.following(delivery.job.reference), spans.span("post", way=way):
             self._send(parcel, delivery)
 
     def _send(self, parcel: Parcel, delivery: Delivery) -> None:
@@ -155,6 +156,7 @@ class Senders:
         if not ours:
             self.outbox.check_now(parcel)
             return
+        spans.tell(outcome="sent")
         log.info("posted", extra={"way": delivery.job.way, "post": parcel.id, "ts": ts})
 
     def _sweep(self) -> None:
@@ -190,6 +192,7 @@ class Senders:
         """Whether a step is done; else the post waits, or is given up."""
         if posted.outcome == "sent":
             return True
+        spans.tell(outcome=posted.outcome)
         if posted.outcome == "unknown":
             self.outbox.look_later(parcel, wait_seconds=SETTLE_S)
         elif posted.wait_seconds is not None:

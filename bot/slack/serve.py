@@ -20,7 +20,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.errors import DataUnavailableError, UserError
-from bot import logs
+from bot import logs, spans
 from bot.config import OperateSettings, Settings, secret
 from bot.scheduling import take_config
 from bot.setup import Bot
@@ -420,6 +420,7 @@ def analyst_service(
 def serve(settings: Settings, role: Literal["all", "edge", "analyst"] = "all") -> int:
     """Run until SIGTERM or SIGINT; the exit status. Says on standard error why it can't start."""
     logs.begin(settings.operate.logs, "supervisor")
+    spans.check()
     asked, answered = Bell(), Bell()
     edge_up, analyst_up = Bell(), Bell()
     edge = partial(live_edge, settings, asked, answered, edge_up)
@@ -446,6 +447,7 @@ def refusing(live: Callable[[], int]) -> int:
 def live_edge(settings: Settings, asked: Bell, answered: Bell, up: Bell) -> int:
     """The edge, from its birth to its end."""
     logs.begin(settings.operate.logs, "edge")
+    spans.begin("edge")
     signs = signals()
     edge = edge_service(settings, asked.ring)
     threading.Thread(target=answered.answer, args=(edge.senders.wake,), daemon=True).start()
@@ -458,6 +460,7 @@ def live_edge(settings: Settings, asked: Bell, answered: Bell, up: Bell) -> int:
     finally:
         left = edge.stop()
         log.info("edge_stopped", extra={"left": left})
+        spans.end()
     return 0
 
 
@@ -493,13 +496,17 @@ def compute(
 ) -> int:
     """The worker, from its birth to its end."""
     logs.begin(settings.operate.logs, "worker")
+    spans.begin("worker")
 
     def opened() -> Analyst:
         bot = open_bot(settings, client, identity, with_store=True)
         return analyst_of(bot, client, answered)
 
     most = settings.limits.memory_bytes or machine_memory() * 3 // 4
-    return serve_line(line, opened, memory_bytes=most)
+    try:
+        return serve_line(line, opened, memory_bytes=most)
+    finally:
+        spans.end()
 
 
 def signals() -> "SimpleQueue[int]":
