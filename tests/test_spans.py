@@ -1,5 +1,6 @@
 """One trace for a question, over all that it passes; nothing of it where none is wanted."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,8 +11,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from slack_bolt import App
 
+from analytics.command import Context
 from bot import spans, trail
 from bot.setup import Bot
+from bot.slack.analysts import Analyst
+from bot.slack.post import Poster
+from storage.outbox import Outbox
 from tests.slack.conftest import FakeSlack, bot, members, slack
 from tests.slack.test_app import Taken, app, command, taken
 from tests.slack.test_trail import work_off
@@ -54,6 +59,21 @@ def test_a_question_is_one_trace_from_its_acceptance_to_its_post(
     ].items()
     assert told["run"]["posts"] == 1
     assert isinstance(told["run"]["queries"], int)
+
+
+def test_the_queries_behind_an_answer_are_counted(
+    bot: Bot, app: App, taken: Taken, slack: FakeSlack, sent: InMemorySpanExporter, shop: Context
+) -> None:
+    command(app, "kpis 2011-11", response_url="")
+    claim = taken.queue.claim(60)
+    assert claim is not None
+    there = dataclasses.replace(bot, opened=shop.store)
+    Analyst(there, taken.queue, Outbox(bot.state), Poster(slack)).work(claim)
+    run = dict(sent.get_finished_spans()[1].attributes or {})
+    queries = run.pop("queries")
+    assert run == {"way": "command", "verb": "kpis", "outcome": "answered", "posts": 1}
+    assert isinstance(queries, int)
+    assert queries >= 1
 
 
 def test_who_is_turned_away_has_a_trace(app: App, taken: Taken, sent: InMemorySpanExporter) -> None:
