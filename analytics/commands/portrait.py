@@ -108,7 +108,7 @@ def of_person(ctx: Context, user: str, period: Period) -> Result:
         *rhythm(days, period),
         Table.of(f"What {user} buys", ITEM_COLUMNS, bought[:SHOWN_ITEMS], of_rows=len(bought),
                  person_level=True),
-        orders_chart(days),
+        *orders_chart(days),
         last,
         Note(
             f"RFM grid: “{name}” ({meaning}). "
@@ -280,22 +280,29 @@ def items_of(ctx: Context, user: str, scope: Scope) -> list[dict[str, Any]]:
     ) or [{c.key: None for c in ITEM_COLUMNS} | {"name": "no item is known"}]
 
 
-def orders_chart(days: Sequence[OrderDay]) -> Chart:
-    """Net spend by month, from the first order to the last; at most the latest MONTHS."""
+def orders_chart(days: Sequence[OrderDay]) -> list[Chart]:
+    """Net spend by month, from the first order to the last; at most the latest MONTHS.
+
+    None where all is of one month: the figures say it.
+    """
     first, last = (12 * d.year + d.month - 1 for d in (day_of(days[i].day) for i in (0, -1)))
     by_month = dict.fromkeys(range(first, last + 1), 0)
     for d in days:
         day = day_of(d.day)
         by_month[12 * day.year + day.month - 1] += d.cents
+    if len(by_month) == 1:
+        return []
     shown = list(by_month.items())[-MONTHS:]
-    return Chart(
-        "Net spend by month",
-        "bar",
-        tuple(f"{m // 12}-{m % 12 + 1:02}" for m, _ in shown),
-        (Series("Net spend", tuple(cents for _, cents in shown)),),
-        unit="money",
-        y_label="Net spend",
-    )
+    return [
+        Chart(
+            "Net spend by month",
+            "bar",
+            tuple(f"{m // 12}-{m % 12 + 1:02}" for m, _ in shown),
+            (Series("Net spend", tuple(cents for _, cents in shown)),),
+            unit="money",
+            y_label="Net spend",
+        )
+    ]
 
 
 def last_doings(ctx: Context, user: str, scope: Scope) -> Table | Note:

@@ -140,6 +140,7 @@ CONFIG = {
         "titleColor": "#616061", "gridColor": "#ebebeb", "domainColor": "#bbb", "tickColor": "#bbb",
         "labelLimit": 260,
     },
+    "axisQuantitative": {"labelOverlap": True, "labelSeparation": 10},
     "legend": {
         "orient": "bottom", "labelFontSize": 14, "title": None, "labelLimit": 400, "columns": 4,
     },

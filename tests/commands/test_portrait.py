@@ -135,9 +135,10 @@ def test_a_late_person_is_said_to_be_late(duck: Context) -> None:
 
 def test_months_without_an_order_are_drawn_as_zero() -> None:
     june, august = (day_number(dt.date(2026, m, 3)) for m in (6, 8))
-    chart = orders_chart([OrderDay(june, 1, 500), OrderDay(august, 2, 700)])
+    (chart,) = orders_chart([OrderDay(june, 1, 500), OrderDay(august, 2, 700)])
     assert chart.x == ("2026-06", "2026-07", "2026-08")
     assert chart.series[0].values == (500, 0, 700)
+    assert orders_chart([OrderDay(june, 1, 500), OrderDay(june + 3, 2, 700)]) == []
 
 
 def with_items() -> dict[str, list[dict]]:
