@@ -368,6 +368,7 @@ class AnalystService:
             self.keeper.worker.start()
         except StoreError as error:
             raise DataUnavailableError(error.message, hint=error.hint) from error
+        beat(self.bot, "analyst", self.keeper.worker.facts)  # terminals come to us from now on
         if of_one_process(self.bot.settings.store.url):
             # whoever had claims had the store, which is ours now
             log.info("taken_over", extra={"jobs": self.keeper.queue.take_over()})
