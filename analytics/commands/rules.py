@@ -109,7 +109,7 @@ class Rules(Command):
         """Mine, test, fold, order, and say."""
         scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("now", self.period)], self.where)
         named = named_items(ctx, self.item) if self.item else {}
-        ctx.tell("Reading what was bought together")
+        ctx.tell(f"Reading what was {'bought' if self.of == 'orders' else 'looked at'} together")
         if self.of == "views" and (unknown := scope.missing(ENTITY["events"])):
             raise UserError(
                 f"What was looked at is not known by {listed([d.label.lower() for d in unknown])}.",
@@ -126,7 +126,7 @@ class Rules(Command):
         support = self.min_support or max(USUAL_SUPPORT, LEAST_ORDERS / market.baskets)
         least = minimum_count(min(support, 1), market.baskets)
         orders = gathered(ctx, scope, market, least, self.of)
-        ctx.tell(f"Mining {counted(market.baskets, 'order')}")
+        ctx.tell(f"Mining {counted(market.baskets, self.basket.one)}")
         found, support, raised = self.mine(orders, min(support, 1))
         rules, tested = self.rules_of(found)
         if named:

@@ -73,5 +73,6 @@ def totals_of(store: Store) -> tuple[Figure, ...]:
     """Whether totals per day can be read; nothing where none are kept."""
     if store.engine.keeper is None:
         return ()
-    said = "follow the rows" if store.totals() else "made with the next load, or by `totals`"
+    later = "made with the next load, or by `python -m bot totals`"
+    said = "follow the rows" if store.totals() else later
     return (Figure("Totals per day", said, "text"),)
