@@ -4,10 +4,10 @@
         [--kept times.jsonl] [--write]
 
 The questions are the product's own, text to Result; the rows are those of `benchmarks.digest`.
-Every engine's answers are held to DuckDB's before the times are kept. Seconds are the smallest of
-up to three answers; a ratio is an engine's seconds over DuckDB's on the same rows. The slope is
-that of log seconds over log rows: 1 is linear. Times go to the file of `--kept` size by size; what
-stands there is not measured again.
+Engines that keep totals per day have them, as after a load. Every engine's answers are held to
+DuckDB's before the times are kept. Seconds are the smallest of up to five answers; a ratio is an
+engine's seconds over DuckDB's on the same rows. The slope is that of log seconds over log rows: 1
+is linear. Times go to the file of `--kept` size by size; what stands there is not measured again.
 """
 
 import argparse
@@ -28,10 +28,12 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from analytics.command import Context
+from analytics.totals import Totals
 from benchmarks.digest import made_up
 from benchmarks.side_by_side import slope
 from benchmarks.stores import TODAY
 from bot.moving import told
+from storage.load.load import rebuild_totals
 from storage.schema import metadata
 from storage.store import Store
 
@@ -50,7 +52,8 @@ PIECE_ROWS = 1_000_000
 #: An engine that takes longer than this over one question is not asked at the next size.
 PATIENCE_S = 120.0
 #: Answers of one question: so many, or until so many seconds have gone into it.
-ANSWERS, ENOUGH_S = 3, 20.0
+ANSWERS, ENOUGH_S = 5, 20.0
+ZONE = ZoneInfo("UTC")
 #: Memory that DuckDB and PostgreSQL may take.
 MEMORY_LIMIT = "8GB"
 #: As its manual advises: a quarter of the memory for pages; the rest is for fast loads.
@@ -61,13 +64,17 @@ BEGINS, ENDS = "<!-- measured -->", "<!-- /measured -->"
 
 @dataclasses.dataclass(frozen=True)
 class Time:
-    """One question on one engine over so many events; `differs` says where from DuckDB's answer."""
+    """One question on one engine over so many events; `differs` says where from DuckDB's answer.
+
+    `peak_mb` is the most memory that this process held while it asked, where the system tells.
+    """
 
     engine: str
     millions: int
     question: str
     seconds: float
     differs: bool
+    peak_mb: float | None = None
 
 
 def pieces(source: Path) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -101,9 +108,19 @@ def filled(source: Path, url: str) -> Store:
     with store.engine.writing() as writer:
         for name, place in indexes if indexed else ():
             writer.run(sa.text(f"CREATE INDEX {name} ON {place}"))
-        if indexed:
+    with_totals(store)
+    if indexed:
+        with store.engine.writing() as writer:
             writer.run(sa.text("ANALYZE"))
     return store
+
+
+def with_totals(store: Store) -> None:
+    """The totals that a load leaves behind, where the engine keeps them."""
+    store.keep(Totals(ZONE))
+    rebuild_totals(store)
+    if store.engine.keeps_totals and store.totals() is None:
+        raise AssertionError(f"{store.engine.name} has no totals")
 
 
 @contextlib.contextmanager
@@ -113,6 +130,7 @@ def opened(engine: str, source: Path, folder: Path) -> Iterator[Store]:
         match engine:
             case "duckdb":
                 store = Store.open(f"duckdb:///{source}", memory_limit=MEMORY_LIMIT)
+                store.keep(Totals(ZONE))
             case "sqlite":
                 store = filled(source, f"sqlite:///{folder / 'store.sqlite'}")
             case "clickhouse":
@@ -172,16 +190,32 @@ def measured(
         opened(engine, source, Path(name)) as store,
     ):
         now = dt.datetime.combine(TODAY, dt.time(9), dt.UTC)
-        ctx = Context(store, now, ZoneInfo("UTC"), "EUR")
+        ctx = Context(store, now, ZONE, "EUR")
         for question in QUESTIONS:
+            forget_peak()
             said, each = zip(*answers(question, ctx), strict=True)
             wanted = expected.setdefault(question, said[-1])
             differs = any(answer != wanted for answer in said)
-            yield Time(engine, millions, question, min(each), differs)
+            yield Time(engine, millions, question, min(each), differs, peak_mb())
+
+
+def forget_peak() -> None:
+    """The peak of this process's memory begins anew, where Linux lets us."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_mb() -> float | None:
+    """The most memory of this process since then, in megabytes; None where it is not told."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return None
 
 
 def answers(question: str, ctx: Context) -> Iterator[tuple[object, float]]:
-    """Up to three answers and their seconds."""
+    """Up to five answers and their seconds."""
     spent = 0.0
     for _ in range(ANSWERS):
         answer, seconds = told(question, ctx)
@@ -196,7 +230,7 @@ def page_of(times: Sequence[Time], minutes: float) -> str:
     lines = [
         f"Measured on {dt.date.today():%d %B %Y} in {minutes:.0f} "  # noqa: DTZ011
         f"minutes: {os.cpu_count()} cores, Python {platform.python_version()}. Seconds of one "
-        "answer, from text to Result, the smallest of up to three; in brackets over DuckDB's.",
+        "answer, from text to Result, the smallest of up to five; in brackets over DuckDB's.",
         "",
     ]
     found = {(t.engine, t.millions, t.question): t for t in times}
@@ -205,8 +239,9 @@ def page_of(times: Sequence[Time], minutes: float) -> str:
     for millions in sizes:
         alone = all(t.engine == "duckdb" for t in times if t.millions == millions)
         here = ["duckdb"] if alone else engines
-        lines += [f"### {millions} million events", "", f"| Question | {' | '.join(here)} |"]
-        lines.append("|---" * (len(here) + 1) + "|")
+        heads = [*here, "most memory, GB"] if alone else here
+        lines += [f"### {millions} million events", "", f"| Question | {' | '.join(heads)} |"]
+        lines.append("|---" * (len(heads) + 1) + "|")
         for question in QUESTIONS:
             base = found.get(("duckdb", millions, question))
             cells = []
@@ -217,6 +252,8 @@ def page_of(times: Sequence[Time], minutes: float) -> str:
                     continue
                 ratio = f" ({t.seconds / base.seconds:.1f})" if base and engine != "duckdb" else ""
                 cells.append(f"{t.seconds:.2f}{ratio}{' **differs**' if t.differs else ''}")
+            if alone:
+                cells.append(f"{base.peak_mb / 1000:.1f}" if base and base.peak_mb else "–")
             lines.append(f"| `{question}` | {' | '.join(cells)} |")
         lines.append("")
     lines += [
@@ -254,7 +291,12 @@ class Sources:
     def file(self, millions: int) -> Path:
         """So many events."""
         path = self.folder / f"events-{millions}.duckdb"
-        return path if path.exists() else made_up(path, millions * 1_000_000)
+        if not path.exists():
+            made_up(path, millions * 1_000_000)
+            store = Store.open(f"duckdb:///{path}", memory_limit=MEMORY_LIMIT)
+            with_totals(store)
+            store.close()
+        return path
 
     def expected(self, millions: int, engine: str) -> dict[str, object]:
         """DuckDB's answers, asked for where another engine comes first; empty for DuckDB."""
