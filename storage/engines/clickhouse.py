@@ -9,7 +9,9 @@ import contextlib
 import datetime as dt
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import pyarrow as pa
@@ -43,11 +45,20 @@ SETTINGS = {
     "prefer_column_name_to_alias": 1,
     "union_default_mode": "DISTINCT",
     "session_timezone": "UTC",
+    "output_format_arrow_string_as_string": 1,
+    # lists of people are written into the text; 256 kB are no more than 40,000 numbers
+    "max_query_size": 2**25,
 }
 
 UNKNOWN_TABLE, UNKNOWN_COLUMN, UNKNOWN_DATABASE = 60, 47, 81
 NO_MEMORY, CANCELLED, TIMED_OUT = 241, 394, 159
-DENIED = (192, 193, 194, 497, 516)
+#: Too many rows, too slow, a quota, too many questions at once, too many bytes.
+OVER_LIMITS = (158, 160, 201, 202, 307, 396)
+#: Read-only, unknown user, wrong or no password, a grant is missing.
+DENIED = (164, 192, 193, 194, 497, 516)
+
+#: A server that does not know a question yet forgets that it should stop it: told again so often.
+TELL_AGAIN_AFTER_S = 0.5
 
 
 def clickhouse_dialect() -> Any:
@@ -132,22 +143,58 @@ class ClickhouseEngine(Engine):
             if self.in_process:
                 path = path_of(url)
                 make_folder(path)
-                self._client = clickhouse_connect.get_client(
-                    interface="chdb", path=path, settings=SETTINGS
-                )
+                self._client = clickhouse_connect.get_client(interface="chdb", path=path)
             else:
                 self._client = clickhouse_connect.get_client(
-                    dsn=url, settings=SETTINGS, autogenerate_session_id=False, connect_timeout=10
+                    dsn=url,
+                    secure=url.startswith("clickhouses:"),
+                    autogenerate_session_id=False,
+                    connect_timeout=10,
+                    query_retries=0,
+                    dedicated_pool=True,
                 )
+                pool = self._client.http
+                pool.request = sent_once(pool.request)
             self._version = str(self._client.server_version)
+            self._set()
         except ImportError as error:
             raise missing_package("chdb", "clickhouse") from error
         except (self._error, OSError) as error:
+            if code_of(error) == UNKNOWN_DATABASE:
+                raise StoreUnavailableError(
+                    "The ClickHouse server has no such database.",
+                    hint="Make it there (CREATE DATABASE), or name another in store.url.",
+                    detail=str(error),
+                ) from error
             raise StoreUnavailableError(
                 "The ClickHouse store can't be reached.",
                 hint="Check store.url: host, port, database, user and password.",
                 detail=str(error),
             ) from error
+
+    def _set(self) -> None:
+        """Send our settings with each question from now on.
+
+        Raises StoreUnavailableError where the server does not know them or the user may not.
+        """
+        known = self._client.server_settings
+        if strange := [n for n in SETTINGS if n not in known]:
+            self.close()
+            raise StoreUnavailableError(
+                f"{self.version} is too old for me.",
+                hint=f"It does not know {', '.join(strange)}: take a newer one.",
+            )
+        wanted = {n: v for n, v in SETTINGS.items() if known[n].value != str(v)}
+        if any(known[n].readonly for n in wanted):
+            self.close()
+            missing = ", ".join(f"{n} = {v!r}" for n, v in wanted.items())
+            raise StoreUnavailableError(
+                "The ClickHouse store's user is read-only and may change no settings.",
+                hint="Give it readonly = 2, or no readonly and only SELECT on the tables; or set "
+                f"in its profile: {missing}.",
+            )
+        for name, value in SETTINGS.items():
+            self._client.set_client_setting(name, value)
 
     @property
     def version(self) -> str:
@@ -157,11 +204,15 @@ class ClickhouseEngine(Engine):
     def fetch(self, sql: str, values: Sequence[Any], running: Running) -> pa.Table:
         """Under a name of its own, by which it can be stopped."""
         name = f"daybreak-{secrets.token_hex(8)}"
+        told_at = -TELL_AGAIN_AFTER_S
 
         def stop() -> None:
-            if not self.in_process:
-                with contextlib.suppress(self._error):
-                    self._client.command(f"KILL QUERY WHERE query_id = '{name}' ASYNC")
+            nonlocal told_at
+            if self.in_process or time.monotonic() < told_at + TELL_AGAIN_AFTER_S:
+                return
+            with contextlib.suppress(self._error):
+                self._client.command(f"KILL QUERY WHERE query_id = '{name}' ASYNC")
+            told_at = time.monotonic()
 
         with self._turn:
             running.start(stop)
@@ -180,8 +231,7 @@ class ClickhouseEngine(Engine):
                 running.done()
 
     def _explained(self, error: Exception, running: Running | None = None) -> StoreError | None:
-        text = str(error)
-        code = code_of(text)
+        text, code = str(error), code_of(error)
         if running is not None and running.cancelled:
             return QueryCancelledError("The question was cancelled.")
         if code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
@@ -200,10 +250,17 @@ class ClickhouseEngine(Engine):
                 hint="Ask for a shorter period, or raise the server's max_execution_time.",
                 detail=text,
             )
+        if code in OVER_LIMITS:
+            return StoppedError(
+                "The ClickHouse store's limits forbid the question.",
+                hint="Ask for a shorter period, or raise the limits and quotas of its user.",
+                detail=text,
+            )
         if code in DENIED:
+            rights = "SELECT" if running is not None else "SELECT, CREATE TABLE and INSERT"
             return StoreUnavailableError(
                 "The ClickHouse store does not allow that.",
-                hint="Grant the store's user SELECT on the tables, or name another user.",
+                hint=f"Grant the store's user {rights} on the database, or name another user.",
                 detail=text,
             )
         if code is None:
@@ -295,10 +352,29 @@ def bound(value: Any) -> Any:
     return value.isoformat(" ", "microseconds") if isinstance(value, dt.datetime) else value
 
 
-def code_of(text: str) -> int | None:
-    """ClickHouse's number of an error, as in `Code: 60. DB::Exception`."""
-    _, found, rest = text.partition("ode: ")
-    if not found:
-        _, found, rest = text.partition("error code ")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    return int(digits) if digits else None
+def code_of(error: Exception) -> int | None:
+    """ClickHouse's number of an error, as in `Code: 60. DB::Exception`; None: none of its own."""
+    return getattr(error, "code", None)
+
+
+def sent_once(request: Callable[..., Any]) -> Callable[..., Any]:
+    """The request of the driver's pool, without what makes the driver repeat it.
+
+    It sends a read again when the connection ends before the answer: the server may be at work on
+    the first, or have died of it.
+    """
+    from urllib3.exceptions import HTTPError
+
+    def requested(*words: Any, **named: Any) -> Any:
+        try:
+            response = request(*words, **named)
+        except HTTPError as error:
+            raise HTTPError(str(error)) from error
+        if response.status == HTTPStatus.OK and all(
+            name.lower() == "x-clickhouse-progress" for name in response.headers
+        ):
+            response.close()
+            raise HTTPError("the connection ended before the answer began")
+        return response
+
+    return requested
