@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from analytics.catalog import ENTITY
 from analytics.command import Context
 from analytics.entities import CART_EVENT, product_ranges, rows_of
+from analytics.parts import EVERYBODY, Part
 from analytics.period import DAY, between
 from analytics.result import Unit
 from analytics.scope import Scope, Window, day_number
@@ -60,16 +61,29 @@ RECENCY = 0
 
 
 def known_at(
-    ctx: Context, scope: Scope, cut: dt.date, *, look: int, active: int, days: int, ahead: bool
+    ctx: Context,
+    scope: Scope,
+    cut: dt.date,
+    *,
+    look: int,
+    active: int,
+    days: int,
+    ahead: bool,
+    part: Part = EVERYBODY,
 ) -> pd.DataFrame:
     """People who ordered in the `active` days before a cut, in the order of ids, with TRAITS.
 
     `look` days are looked back; "lately" are the last `days` of them. With `ahead`, `came` says
-    whether an order came in as many days from the cut on.
+    whether an order came in as many days from the cut on. Only those of the `part` are read.
     """
     known = replace(scope, windows=(Window.of("known", between(cut - look * DAY, cut), ctx.zone),))
-    bought = bought_before(known, cut, active, days)
-    ranges, visits = product_ranges(known), visit_habits(known, bought, cut, days)
+    bought = bought_before(known, cut, active, days, part)
+    visits = visit_habits(known, bought, cut, days)
+    ranges = product_ranges(known)
+    if not part.is_all:
+        # engines cut by what is grouped by before they group
+        own = part.holds(ranges.c.person_id)
+        ranges = sa.select(ranges).where(*own).subquery("ranges_of_part")
     main = bought.outerjoin(ranges, ranges.c.person_id == bought.c.person_id)
     columns: list[Sql] = [c for c in bought.c if c.name != "last_at"]
     columns.append(sa.func.coalesce(ranges.c.products, 0).label("products"))
@@ -78,7 +92,7 @@ def known_at(
         columns += [c for c in visits.c if c.name != "person_id"]
     if ahead:
         window = Window.of("later", between(cut, cut + days * DAY), ctx.zone)
-        later = bought_after(replace(scope, windows=(window,)))
+        later = bought_after(replace(scope, windows=(window,)), part)
         main = main.outerjoin(later, later.c.person_id == bought.c.person_id)
         columns.append(sa.case((later.c.person_id.is_(None), 0), else_=1).label("came"))
     found = ctx.store.frame(sa.select(*columns).select_from(main))
@@ -86,10 +100,11 @@ def known_at(
     return with_traits(found, cut, days / look)
 
 
-def bought_before(scope: Scope, cut: dt.date, active: int, days: int) -> sa.Subquery:
+def bought_before(scope: Scope, cut: dt.date, active: int, days: int, part: Part) -> sa.Subquery:
     """Per person who ordered within the last `active` days: orders, spend, and lately."""
     rows = rows_of("orders", scope)
-    dated = sa.select(*rows.c, scope.local_day(rows.c["at"]).label("day")).subquery("dated")
+    day = scope.local_day(rows.c["at"]).label("day")
+    dated = sa.select(*rows.c, day).where(*part.holds(rows.c.person_id)).subquery("dated")
     sale = dated.c.kind == "sale"
     lately = dated.c.day >= day_number(cut) - days
     last_day = sa.func.max(sa.case((sale, dated.c.day)))
@@ -146,13 +161,17 @@ def visit_habits(scope: Scope, bought: sa.Subquery, cut: dt.date, days: int) -> 
     )
 
 
-def bought_after(scope: Scope) -> sa.Subquery:
-    """Those who ordered in the scope's window."""
+def bought_after(scope: Scope, part: Part) -> sa.Subquery:
+    """Those of a part who ordered in the scope's window."""
     rows = rows_of("orders", scope)
     return (
         sa.select(rows.c.person_id)
         .distinct()
-        .where(rows.c.kind == "sale", rows.c.person_id.is_not(None))
+        .where(
+            rows.c.kind == "sale",
+            rows.c.person_id.is_not(None),
+            *part.holds(rows.c.person_id),
+        )
         .subquery("later")
     )
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from analytics.command import Context
 from analytics.entities import rows_of
 from analytics.scope import Scope
+from analytics.words import counted, decimal_words
 from storage.sql import Sql, bucket, icount
 
 #: People whose traits are read at once.
@@ -67,3 +68,10 @@ def crowd_of(ctx: Context, scope: Scope, most: int) -> int | None:
     people = sa.cast(sa.func.count(sa.distinct(bought.c.person_id)), sa.BigInteger)
     n = int(ctx.store.row(sa.select(people.label("n")).where(*known))["n"])
     return n if n > most else None
+
+
+def drawn_words(sample: Part, people: int) -> str:
+    """`a stable sample of about 500,000 of 3,000,000 people (by a hash of their ids)`."""
+    drawn = decimal_words(round(people * sample.share))
+    of = counted(people, "person", "people")
+    return f"a stable sample of about {drawn} of {of} (by a hash of their ids)"

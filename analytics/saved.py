@@ -29,6 +29,7 @@ from analytics.methods.portraits.boxes import Bounds, Boxes
 from analytics.methods.portraits.model import Model
 from analytics.methods.portraits.rfm import BEST, NAMES, Grid
 from analytics.methods.portraits.scaling import LIMIT
+from analytics.parts import EVERYBODY, Part
 from analytics.period import Period, parse_period
 from analytics.scope import Filter, Filters, Scope, scope_of, start_of_day
 from analytics.words import EXPONENTS, listed
@@ -192,22 +193,30 @@ def narrowed(scope: Scope, members: Members) -> Scope:
     )
 
 
-def in_segments(ctx: Context, scope: Scope, people: pd.DataFrame) -> pd.DataFrame:
-    """Those of the rows whose `person_id` is in the scope's saved segments; all where none is.
+def in_segments(
+    ctx: Context, scope: Scope, people: pd.DataFrame, part: Part = EVERYBODY
+) -> pd.DataFrame:
+    """Those of the rows, all of a part, who are in the scope's saved segments; all where none is.
 
-    Raises NotEnoughDataError where nobody is.
+    Raises NotEnoughDataError where nobody is, unless others may be in other parts.
     """
     if not scope.members:
         return people
     person = orders.c.person_id
-    chosen = sa.select(person).distinct().where(person.is_not(None), *scope.whose(person))
+    known = [person.is_not(None), *part.holds(person)]
+    chosen = sa.select(person).distinct().where(*known, *scope.whose(person))
     kept = people[people["person_id"].isin(ctx.store.column(chosen))].reset_index(drop=True)
-    if kept.empty:
-        named = listed([m.name for m in scope.members])
-        raise NotEnoughDataError(
-            f"Nobody of segment {named} is among them.", hint="See `segments` for who is where."
-        )
+    if kept.empty and part.is_all:
+        raise nobody_in(scope)
     return kept
+
+
+def nobody_in(scope: Scope) -> NotEnoughDataError:
+    """What is said where nobody of the scope's saved segments is among the people."""
+    named = listed([m.name for m in scope.members])
+    return NotEnoughDataError(
+        f"Nobody of segment {named} is among them.", hint="See `segments` for who is where."
+    )
 
 
 # --- as expressions -----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -39,9 +39,11 @@ from analytics.methods.prediction import (
     reasons,
     typical,
 )
+from analytics.parts import EVERYBODY, MOST_PEOPLE, crowd_of, drawn_words, parts_of, sample_of
+from analytics.parts import Part as Bunch
 from analytics.period import DAY, between
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table
-from analytics.saved import in_segments
+from analytics.saved import in_segments, nobody_in
 from analytics.scope import Filters, Scope, day_of, scope_of
 from analytics.words import EXPONENTS, counted, date_words, listed, share_words, short_words, words
 from storage.runs import Run, Runs
@@ -49,6 +51,9 @@ from storage.runs import Run, Runs
 #: People, and people of either outcome, that training and test must each have.
 LEAST_PEOPLE = 200
 LEAST_OF_EACH = 30
+#: Of people too many to be read at once, so many are learnt from: models are fitted on 100,000 rows
+#: of them, and the area under the curve of the rest of them is sure to 0.002.
+LEARN_FROM = 500_000
 #: Times at which the model learns, one horizon apart, and days that features look back at most.
 MOST_CUTS = 2
 FOLDS = 3
@@ -117,11 +122,11 @@ class Churn(Command):
         study = studied(ctx, question)
         if not study.is_a_model:
             return no_model(ctx, study, "segment last 90 days")
-        people = study.people.assign(stake=study.risk * study.people["worth"])
-        lost = float(people["stake"].sum())
+        people = judged(ctx, study, self.top or 0, by="stake")
+        lost = float(people.stake.sum())
         ahead = counted(self.horizon, "day")
         text = (
-            f"About {short_words(round(float(study.risk.sum())), 'count')} of "
+            f"About {short_words(round(float(people.risk.sum())), 'count')} of "
             f"{counted(len(people), 'recent buyer')} will not order in the next {ahead}: "
             f"{short_words(round(lost), 'money', ctx.currency)} of their usual spending"
         )
@@ -129,19 +134,18 @@ class Churn(Command):
             text += f"; what tells most is {TRAITS[study.drivers[0].feature].label}"
         parts: list[Part] = []
         if self.top:
-            best = people.sort_values(["stake", "person_id"], ascending=[False, True])
-            best = best.head(self.top)
             if self.budget is not None:
-                acting = self.acting(ctx, people, best)
+                acting = self.acting(ctx, people)
                 parts.append(acting)
                 brings = acting.rows[0][-1]
                 text += (
-                    f"; acting on the {counted(len(best), 'person', 'people')} with most at stake "
-                    f"should bring {short_words(brings, 'money', ctx.currency)} after its cost"
+                    f"; acting on the {counted(len(people.best), 'person', 'people')} with most at "
+                    f"stake should bring {short_words(brings, 'money', ctx.currency)} after its "
+                    "cost"
                 )
-            parts.append(named(ctx, study, best, "Will stop", "At stake"))
+            parts.append(named(ctx, study, people, "Will stop", "At stake"))
         parts = [
-            risk_table(people, study, "Expected to stop", "At stake"),
+            risk_table(people, "Expected to stop", "At stake"),
             test_chart(study, "stopped"),
             *parts,
             *explained(ctx, study),
@@ -167,16 +171,17 @@ class Churn(Command):
         )
         return Result(f"Churn in the next {ahead}", f"{text}.", tuple(parts), follow_ups)
 
-    def acting(self, ctx: Context, people: pd.DataFrame, best: pd.DataFrame) -> Table:
+    def acting(self, ctx: Context, people: "Judged") -> Table:
         """What acting on the best is expected to bring, beside as many people at random."""
+        best = people.best
         cents = round((self.budget or 0.0) * 10 ** EXPONENTS.get(ctx.currency, 2))
         records = []
         for name, stop, stake in (
             ("Those with most at stake", best["risk"].sum(), best["stake"].sum()),
             (
                 "As many at random",
-                people["risk"].mean() * len(best),
-                people["stake"].mean() * len(best),
+                people.risk.mean() * len(best),
+                people.stake.mean() * len(best),
             ),
         ):
             records.append(
@@ -234,23 +239,22 @@ class Purchase(Command):
         study = studied(ctx, Question(self.horizon, self.where, stays=True))
         if not study.is_a_model:
             return no_model(ctx, study, "segment last 90 days")
-        people = study.people.assign(stake=study.risk * study.people["basket"])
+        people = judged(ctx, study, self.top or 0, by="risk")
         ahead = counted(self.horizon, "day")
-        order = np.argsort(-study.risk, kind="stable")[: max(1, len(people) // 10)]
+        order = np.argsort(-people.risk, kind="stable")[: max(1, len(people) // 10)]
         text = (
-            f"About {short_words(round(float(study.risk.sum())), 'count')} of "
+            f"About {short_words(round(float(people.risk.sum())), 'count')} of "
             f"{counted(len(people), 'known buyer')} will order in the next {ahead}; of the "
-            f"likeliest tenth {share_words(round(float(study.risk[order].mean()), 2))} will"
+            f"likeliest tenth {share_words(round(float(people.risk[order].mean()), 2))} will"
         )
         if study.drivers:
             text += f"; what tells most is {TRAITS[study.drivers[0].feature].label}"
         parts: list[Part] = [
-            risk_table(people, study, "Expected to order", "Expected from a first order"),
+            risk_table(people, "Expected to order", "Expected from a first order"),
             test_chart(study, "ordered"),
         ]
         if self.top:
-            best = people.sort_values(["risk", "person_id"], ascending=[False, True])
-            parts.append(named(ctx, study, best.head(self.top), "Will order", "Expected"))
+            parts.append(named(ctx, study, people, "Will order", "Expected"))
         parts += explained(ctx, study)
         said = self.where.said()
         follow_ups = (
@@ -311,15 +315,20 @@ def planned(span: Span, question: Question) -> Plan:
 
 
 def people_at(
-    ctx: Context, scope: Scope, plan: Plan, cut: dt.date, question: Question
+    ctx: Context,
+    scope: Scope,
+    plan: Plan,
+    cut: dt.date,
+    question: Question,
+    part: Bunch = EVERYBODY,
 ) -> pd.DataFrame:
     """The people of a cut in the order of ids: their traits before it, and their label after it.
 
-    `label` is missing at the last cut.
+    `label` is missing at the last cut. Only those of the `part` are read.
     """
     found = known_at(
         ctx, scope, cut, look=plan.look, active=plan.active, days=question.horizon,
-        ahead=cut < plan.now,
+        ahead=cut < plan.now, part=part,
     )  # fmt: skip
     if "came" not in found:
         return found
@@ -332,15 +341,20 @@ def people_at(
 
 @dataclass(frozen=True)
 class Study:
-    """What was learnt and tested, and today's people.
+    """What was learnt and tested, and those of today's people who are of the `sample`.
 
-    `qualities` are of every kind on the test, and of the baseline (time since the last order
-    alone); `kind` was chosen on the training people. `risk` is today's people's probability, by
-    `model`, which was refitted on all cuts: their traits are `training`, and it `said` so of them.
+    `crowd` is how many people there are, where they are too many to be read at once; else the
+    sample is everybody. `asked` says whom the question is about. `qualities` are of every kind on
+    the test, and of the baseline (time since the last order alone); `kind` was chosen on the
+    training people. `risk` is the probability of `people`, by `model`, which was refitted on all
+    cuts: their traits are `training`, and it `said` so of them.
     """
 
     question: Question
     plan: Plan
+    asked: Scope
+    crowd: int | None
+    sample: Bunch
     kind: Kind
     qualities: dict[str, Quality]
     people: pd.DataFrame
@@ -369,7 +383,7 @@ class Study:
 
 
 def studied(ctx: Context, question: Question) -> Study:
-    """Fetch the cuts, learn at the earlier ones, test at the later one, judge today's people."""
+    """Fetch the cuts, learn at the earlier ones, test at the later one; of too many, a sample."""
     span = spans_of(ctx.store, ctx.zone, ("orders",)).get("orders")
     if span is None:
         raise NotEnoughDataError(
@@ -380,30 +394,31 @@ def studied(ctx: Context, question: Question) -> Study:
     asked = scope_of(ctx.store, ctx.catalog, ctx.zone, [("orders", whole)], question.where)
     scope = asked.of_everybody()
     ctx.tell("Reading what each person did before each cut")
+    crowd = crowd_of(ctx, scope, MOST_PEOPLE)
+    sample = sample_of(crowd, LEARN_FROM)
     train = pd.concat(
-        [people_at(ctx, scope, plan, cut, question) for cut in plan.train], ignore_index=True
+        [people_at(ctx, scope, plan, cut, question, sample) for cut in plan.train],
+        ignore_index=True,
     )
-    test = people_at(ctx, scope, plan, plan.test, question)
-    now = people_at(ctx, scope, plan, plan.now, question)
-    refuse_too_few(train, test, now, question)
-    now = in_segments(ctx, asked, now)
-    simulated = "events" in ctx.store.tables_read and any(
-        s.simulated for s in ctx.store.sources({"events"})
-    )
+    test = people_at(ctx, scope, plan, plan.test, question, sample)
+    now = people_at(ctx, scope, plan, plan.now, question, sample)
+    refuse_too_few(train, test, now, question, sample)
+    now = in_segments(ctx, asked, now, sample)
     ctx.tell(f"Learning from {counted(len(train), 'person', 'people')}")
     with one_thread():
-        return learn(question, plan, train, test, now, simulated=simulated)
+        return learn(ctx, question, plan, asked, crowd, train, test, now)
 
 
 def refuse_too_few(
-    train: pd.DataFrame, test: pd.DataFrame, now: pd.DataFrame, question: Question
+    train: pd.DataFrame, test: pd.DataFrame, now: pd.DataFrame, question: Question, sample: Bunch
 ) -> None:
     """Raises NotEnoughDataError where a cut has too few people, or too few of an outcome."""
     few = min(len(train), len(test), len(now))
+    drawn = "" if sample.is_all else " of a sample"
     if few < LEAST_PEOPLE:
         raise NotEnoughDataError(
-            f"Only {counted(few, 'person', 'people')} had ordered at one of the cuts; a model "
-            f"needs {LEAST_PEOPLE}.",
+            f"Only {counted(few, 'person', 'people')}{drawn} had ordered at one of the cuts; a "
+            f"model needs {LEAST_PEOPLE}.",
             hint="Ask without filters, or for a longer horizon.",
         )
     for labels in (train["label"], test["label"]):
@@ -411,20 +426,21 @@ def refuse_too_few(
         if rarer < LEAST_OF_EACH:
             did = "stopped" if (labels.mean() < 0.5) != question.stays else "ordered again"
             raise NotEnoughDataError(
-                f"Only {counted(rarer, 'person', 'people')} {did}; a model needs "
+                f"Only {counted(rarer, 'person', 'people')}{drawn} {did}; a model needs "
                 f"{LEAST_OF_EACH} of them.",
                 hint="Ask for another horizon, such as `next 60 days`.",
             )
 
 
 def learn(
+    ctx: Context,
     question: Question,
     plan: Plan,
+    asked: Scope,
+    crowd: int | None,
     train: pd.DataFrame,
     test: pd.DataFrame,
     now: pd.DataFrame,
-    *,
-    simulated: bool = False,
 ) -> Study:
     """Choose a kind on the training people, test all kinds later, refit for today."""
     x, y = table_of(train), labels_of(train)
@@ -439,10 +455,13 @@ def learn(
     qualities["baseline"] = quality(came, alone.probability(later[:, [RECENCY]]))
     whole = np.concatenate([x, later])
     final = Model(kind, whole, np.concatenate([y, came]))
-    risk = final.probability(table_of(now))
+    risk = risk_of(final, now)
     return Study(
         question,
         plan,
+        asked,
+        crowd,
+        sample_of(crowd, LEARN_FROM),
         kind,
         qualities,
         now.assign(risk=risk),
@@ -452,8 +471,20 @@ def learn(
         whole,
         final.probability(whole),
         len(train),
-        simulated,
+        is_simulated(ctx),
     )
+
+
+def is_simulated(ctx: Context) -> bool:
+    """Whether events were read, and some of them are made up."""
+    return "events" in ctx.store.tables_read and any(
+        s.simulated for s in ctx.store.sources({"events"})
+    )
+
+
+def risk_of(model: Model, people: pd.DataFrame) -> Floats:
+    """The probability of label 1 per person; of nobody, none."""
+    return model.probability(table_of(people)) if len(people) else np.zeros(0)
 
 
 def labels_of(people: pd.DataFrame) -> Labels:
@@ -467,6 +498,62 @@ def folds_of(ids: pd.Series) -> Labels:
     return (hashes % FOLDS).astype(np.int64)
 
 
+# --- judge ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everybody of today: the probability, what it puts at stake, days since the last order.
+
+    They stand by part, in the order of ids within it. Of the `best` by stake or risk, the likeliest
+    or dearest first, there are whole rows.
+    """
+
+    risk: Floats
+    stake: Floats
+    recency: NDArray[np.float32]
+    best: pd.DataFrame
+
+    def __len__(self) -> int:
+        """How many people."""
+        return len(self.risk)
+
+
+def judged(ctx: Context, study: Study, top: int, by: Literal["stake", "risk"]) -> Judged:
+    """Judge today's people, part by part. Raises NotEnoughDataError where there is nobody."""
+    parts = parts_of(study.crowd, MOST_PEOPLE)
+    risks, stakes, recencies, best = [], [], [], []
+    for i, part in enumerate(parts):
+        if len(parts) > 1:
+            ctx.tell(f"Judging everybody: part {i + 1} of {len(parts)}")
+        people = study.people if part == study.sample else read_and_judged(ctx, study, part)
+        spent = people["basket" if study.question.stays else "worth"]
+        people = people.assign(stake=people["risk"] * spent)
+        risks.append(people["risk"].to_numpy())
+        stakes.append(people["stake"].to_numpy())
+        recencies.append(people["recency"].to_numpy(dtype=np.float32))
+        best.append(people.iloc[np.argsort(-people[by].to_numpy(), kind="stable")[:top]])
+        del people, spent  # before the next are read
+    named = pd.concat(best, ignore_index=True)
+    if not sum(map(len, risks)):
+        raise nobody_in(study.asked)
+    return Judged(
+        np.concatenate(risks),
+        np.concatenate(stakes),
+        np.concatenate(recencies),
+        named.sort_values([by, "person_id"], ascending=[False, True]).head(top),
+    )
+
+
+def read_and_judged(ctx: Context, study: Study, part: Bunch) -> pd.DataFrame:
+    """Those of today's people who are of a part, with their `risk`."""
+    everybody, plan = study.asked.of_everybody(), study.plan
+    people = people_at(ctx, everybody, plan, plan.now, study.question, part)
+    people = in_segments(ctx, study.asked, people, part)
+    with one_thread():
+        return people.assign(risk=risk_of(study.model, people))
+
+
 # --- say -----------------------------------------------------------------------------------------
 
 NAMES: dict[str, str] = {
@@ -477,17 +564,17 @@ NAMES: dict[str, str] = {
 }
 
 
-def risk_table(people: pd.DataFrame, study: Study, expected: str, stake: str) -> Table:
+def risk_table(people: Judged, expected: str, stake: str) -> Table:
     """Today's people by tenths of their probability, highest first."""
-    order = np.argsort(-study.risk, kind="stable")
+    order = np.argsort(-people.risk, kind="stable")
     records = [
         {
             "tenth": i + 1,
             "people": len(rows),
-            "share": study.risk[rows].mean(),
-            "expected": study.risk[rows].sum(),
-            "stake": people["stake"].to_numpy()[rows].sum(),
-            "recency": float(people["recency"].iloc[rows].median()),
+            "share": people.risk[rows].mean(),
+            "expected": people.risk[rows].sum(),
+            "stake": people.stake[rows].sum(),
+            "recency": float(np.median(people.recency[rows])),
         }
         for i, rows in enumerate(np.array_split(order, 10))
     ]
@@ -520,12 +607,12 @@ def test_chart(study: Study, did: str) -> Chart:
     )
 
 
-def named(ctx: Context, study: Study, best: pd.DataFrame, will: str, stake: str) -> Table:
-    """People by name with what speaks for their outcome.
+def named(ctx: Context, study: Study, people: Judged, will: str, stake: str) -> Table:
+    """The best by name with what speaks for their outcome.
 
     A trait is a reason where it adds to the chance and lies, seen over all people, on that side.
     """
-    usual = typical(study.training)
+    best, usual = people.best, typical(study.training)
     table = table_of(best)
     with one_thread():
         added = reasons(study.model, table, usual)
@@ -552,7 +639,7 @@ def named(ctx: Context, study: Study, best: pd.DataFrame, will: str, stake: str)
         f"The first {counted(len(best), 'person', 'people')}",
         columns,
         records,
-        of_rows=len(study.people) if len(best) < len(study.people) else None,
+        of_rows=len(people) if len(best) < len(people) else None,
         person_level=True,
     )
 
@@ -652,6 +739,13 @@ def card(ctx: Context, study: Study) -> Iterator[Note]:
     came = q.share
     said = sum(b.said * b.rows for b in q.bins) / q.rows
     did = "ordered" if question.stays else "stopped"
+    if study.crowd:
+        text = f"Learnt from {drawn_words(study.sample, study.crowd)}, tested on it, and held to it"
+        text += " where people have moved."
+        if study.is_a_model:
+            parts = counted(len(parts_of(study.crowd, MOST_PEOPLE)), "part")
+            text += f" Everybody was judged, in {parts}."
+        yield Note(text)
     yield Note(
         f"Test: learnt from {counted(study.learnt_from, 'person', 'people')} at "
         f"{listed([date_words(c) for c in plan.train])}, asked about "

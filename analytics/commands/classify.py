@@ -32,6 +32,8 @@ from analytics.methods.classification import (
 )
 from analytics.methods.portraits.clustering import one_thread
 from analytics.methods.portraits.scaling import stable_sample
+from analytics.parts import MOST_PEOPLE, crowd_of, drawn_words, sample_of
+from analytics.parts import Part as Bunch
 from analytics.period import DAY, between
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
 from analytics.scope import Filters, Window, column_of, scope_of
@@ -46,6 +48,8 @@ MOST_CLASSES = 5
 HARDLY = 0.005
 #: More people than these change nothing that is shown.
 LEARN_FROM = 20_000
+#: Of people too many to be read at once, so many are: rare classes need more than are learnt from.
+READ_FROM = 200_000
 FOLDS = 5
 #: People on whom the kind of model is chosen at most, as many of each class; folds of that choice.
 CHOOSE_ON = 1_500
@@ -127,7 +131,8 @@ class Question:
 
     `of` completes "who …", `did` "of these, 40 % …"; `classes` name the labels. Nothing after
     `known_until` is in the features; `ahead` is how many days after it made the labels, 0 where
-    they were there already.
+    they were there already. Where people are a `crowd` of so many, only the `sample` of them was
+    read.
     """
 
     of: str
@@ -139,6 +144,8 @@ class Question:
     known_until: dt.date
     ahead: int
     look: int
+    crowd: int | None
+    sample: Bunch
 
 
 def question(ctx: Context, target: str | None, where: Filters, horizon: int) -> Question:
@@ -163,13 +170,17 @@ def question(ctx: Context, target: str | None, where: Filters, horizon: int) -> 
     whole = [("orders", between(span.first, now))]
     learning = where if target == "churned" else Filters()
     scope = scope_of(ctx.store, ctx.catalog, ctx.zone, whole, learning)
-    known = known_at(ctx, scope, cut, look=look, active=active, days=horizon, ahead=bool(ahead))
+    crowd = crowd_of(ctx, scope, MOST_PEOPLE)
+    sample = sample_of(crowd, READ_FROM)
+    known = known_at(
+        ctx, scope, cut, look=look, active=active, days=horizon, ahead=bool(ahead), part=sample
+    )
     ids = known["person_id"].astype(str)
-    facts = facts_of(ctx, ids, without=target or "")
+    facts = facts_of(ctx, ids, sample, without=target or "")
 
     def made(of: str, did: str, classes: tuple[str, ...], labels: Any) -> Question:
         codes = np.asarray(labels, np.int64)
-        return Question(of, did, classes, known, codes, facts, cut, ahead, look)
+        return Question(of, did, classes, known, codes, facts, cut, ahead, look, crowd, sample)
 
     match target:
         case "churned":
@@ -184,7 +195,8 @@ def question(ctx: Context, target: str | None, where: Filters, horizon: int) -> 
                 scope_of(ctx.store, ctx.catalog, ctx.zone, whole, where), windows=(window,)
             ))  # fmt: skip
             bought = sa.select(rows.c.person_id).distinct().where(
-                rows.c.kind == "sale", rows.c.person_id.is_not(None)
+                rows.c.kind == "sale", rows.c.person_id.is_not(None),
+                *sample.holds(rows.c.person_id),
             )  # fmt: skip
             what = where.words()
             return made(
@@ -201,17 +213,21 @@ def question(ctx: Context, target: str | None, where: Filters, horizon: int) -> 
                     "segment loyal` or `classify country`.",
                 )
             segment = ctx.catalog.find_segment(segments[0].values[0])
-            inside = set(ctx.store.column(segment.people()))
+            members = segment.people()
+            members = members.where(*sample.holds(members.selected_columns[0]))
+            inside = set(ctx.store.column(members))
             return made(
                 f"is in segment {segment.name}",
                 f"are in segment {segment.name}", (f"not {segment.name}", segment.name),
                 ids.isin(inside),
             )  # fmt: skip
         case _:
-            return by_column(ctx, made, target, ids, where)
+            return by_column(ctx, made, target, ids, where, sample)
 
 
-def by_column(ctx: Context, made: Any, target: str, ids: pd.Series, where: Filters) -> Question:
+def by_column(
+    ctx: Context, made: Any, target: str, ids: pd.Series, where: Filters, sample: Bunch
+) -> Question:
     """A column of people as classes; who is of an unknown or rare value is left out."""
     dimension = ctx.catalog.find_dimension(target)
     if dimension.path("people") is None:
@@ -221,7 +237,7 @@ def by_column(ctx: Context, made: Any, target: str, ids: pd.Series, where: Filte
         raise UserError(
             f"`classify {target}` looks at all people.", hint=f"Ask `classify {target}` alone."
         )
-    values = value_of(ctx, dimension.name).reindex(ids)
+    values = value_of(ctx, dimension.name, sample).reindex(ids)
     counts = values.value_counts()
     counts = (
         counts[counts >= LEAST_OF_EACH].sort_index().sort_values(ascending=False, kind="stable")
@@ -232,25 +248,25 @@ def by_column(ctx: Context, made: Any, target: str, ids: pd.Series, where: Filte
     return made(of, f"are of {classes[1]}" if len(classes) > 1 else "", classes, labels)  # type: ignore[no-any-return]
 
 
-def value_of(ctx: Context, name: str) -> pd.Series:
-    """A dimension's value by person, where it is known."""
+def value_of(ctx: Context, name: str, sample: Bunch) -> pd.Series:
+    """A dimension's value by person of a sample, where it is known."""
     dimension = ctx.catalog.find_dimension(name)
     value = column_of(dimension, "people", people)
     found = ctx.store.frame(
         sa.select(people.c.person_id, sa.type_coerce(value, sa.Text).label("value")).where(
-            value.is_not(None)
+            value.is_not(None), *sample.holds(people.c.person_id)
         )
     )
     return pd.Series(found["value"].to_numpy(dtype=object), index=found["person_id"].astype(str))
 
 
-def facts_of(ctx: Context, ids: pd.Series, without: str) -> dict[str, pd.Series]:
+def facts_of(ctx: Context, ids: pd.Series, sample: Bunch, without: str) -> dict[str, pd.Series]:
     """Further traits of yes and no, by their labels: `country is France`."""
     found: dict[str, pd.Series] = {}
     for name in FACTS:
         if name == without:
             continue
-        values = value_of(ctx, name).reindex(ids)
+        values = value_of(ctx, name, sample).reindex(ids)
         counts = values.value_counts().sort_index().sort_values(ascending=False, kind="stable")
         common = [v for v in counts.index[:MOST_VALUES] if 0 < counts[v] < len(ids)]
         for value in common:
@@ -347,18 +363,20 @@ def taken(qualities: dict[Kind, Quality], method: str) -> Kind:
 
 def refuse_too_few(asked: Question, labels: Labels) -> None:
     """Raises NotEnoughDataError where there are too few people, classes, or people of one."""
+    drawn = "" if asked.sample.is_all else " of a sample"
     if len(labels) < LEAST_PEOPLE:
         raise NotEnoughDataError(
-            f"Of only {counted(len(labels), 'person', 'people')} is it known who {asked.of}; a "
-            f"model needs {LEAST_PEOPLE}.",
+            f"Of only {counted(len(labels), 'person', 'people')}{drawn} is it known who "
+            f"{asked.of}; a model needs {LEAST_PEOPLE}.",
             hint="Ask without filters, or load more orders.",
         )
     counts = np.bincount(labels, minlength=len(asked.classes))
     if len(counts) < 2 or counts.min() < LEAST_OF_EACH:
         rare = asked.classes[int(counts.argmin())] if len(counts) > 1 else "another kind"
+        few = int(counts.min()) if len(counts) > 1 else 0
         raise NotEnoughDataError(
-            f"Only {counted(int(counts.min()) if len(counts) > 1 else 0, 'person', 'people')} are "
-            f"of the class “{rare}”; a model needs {LEAST_OF_EACH} of each.",
+            f"Only {counted(few, 'person', 'people')}{drawn} are of the class “{rare}”; a "
+            f"model needs {LEAST_OF_EACH} of each.",
             hint="Ask about something that more people do.",
         )
 
@@ -539,6 +557,8 @@ def calibration_table(study: Study) -> Table:
 
 def card(study: Study, asked: Question) -> Iterator[Note]:
     """The model card: test, data, method, limits."""
+    if asked.crowd:
+        yield Note(f"Drawn from {drawn_words(asked.sample, asked.crowd)}; nobody else was read.")
     sample = (
         f" (of {words(study.people, 'count')}, by a hash of their ids)"
         if study.people > study.learnt_from

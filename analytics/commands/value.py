@@ -1,7 +1,8 @@
 """value: what the people we know will bring, and who of them is still there."""
 
 import datetime as dt
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, assert_never
 
@@ -25,14 +26,26 @@ from analytics.methods.lifetime import (
     fit_lives,
     same_amounts,
 )
+from analytics.parts import (
+    EVERYBODY,
+    MOST_PEOPLE,
+    crowd_of,
+    drawn_words,
+    parts_of,
+    sample_of,
+)
+from analytics.parts import Part as Bunch
 from analytics.period import DAY, Period, between
 from analytics.result import Chart, Column, Figure, Note, Part, Result, Series, Table
-from analytics.saved import in_segments
+from analytics.saved import in_segments, nobody_in
 from analytics.scope import Filters, Scope, day_number, day_of, in_words, instant, scope_of
 from analytics.words import counted, date_words, share_words, short_words, words
 from storage.schema import orders
 from storage.sql import Sql, isum
 
+#: Of people too many to be read at once, so many are learnt from: they tell the models' few
+#: parameters to the third digit.
+LEARN_FROM = 500_000
 #: Fewer people who came again do not tell how people differ.
 LEAST_REPEAT_BUYERS = 200
 #: The check against what came later needs so many before the cut.
@@ -44,6 +57,8 @@ WEEK = 7.0
 LOOSE_CORRELATION = 0.3
 MOST_NAMED = 500
 GROUPS = 10
+#: What is kept of each person.
+TOLD = ["orders", "alive", "chance", "expected", "value"]
 
 Floats = NDArray[np.float64]
 AnyAmounts = Amounts | SameAmounts
@@ -88,28 +103,44 @@ class Value(Command):
         ctx.tell("Reading when each person ordered")
         held_back = min(self.horizon, int(period.days * MOST_HELD_BACK))
         cut = period.end - held_back * DAY
-        everybody = histories(
-            ctx, scope.of_everybody(), cut, held_back, whole=period.start <= self.period.start
+        everybody = scope.of_everybody()
+        read = functools.partial(
+            histories, ctx, everybody, cut, held_back, whole=period.start <= self.period.start
         )
-        again = int((everybody["orders"] > 1).sum())
+        crowd = crowd_of(ctx, everybody, MOST_PEOPLE)
+        sample = sample_of(crowd, LEARN_FROM)
+        drawn = read(sample)
+        again = int((drawn["orders"] > 1).sum())
         if again < LEAST_REPEAT_BUYERS:
+            of = "" if sample.is_all else " of a sample"
             raise NotEnoughDataError(
-                f"Only {counted(again, 'person', 'people')} came back on another day; a forecast "
-                f"needs {LEAST_REPEAT_BUYERS}.",
+                f"Only {counted(again, 'person', 'people')}{of} came back on another day; a "
+                f"forecast needs {LEAST_REPEAT_BUYERS}.",
                 hint="Ask for a longer period, or fewer filters.",
             )
+        learnt = before(drawn, period.end)
         try:
-            lives, amounts = fit(before(everybody, period.end))
+            lives, amounts = fit(learnt)
         except NoFitError as error:
             raise NotEnoughDataError(
                 "People's orders do not tell how long they stay: the model finds no best fit.",
                 hint="Ask for a longer period, or fewer filters.",
             ) from error
-        people = in_segments(ctx, scope, everybody)
-        seen = before(people, period.end)
-        foreseen = foresee(people, seen, lives, amounts, self.horizon)
-        check = checked(everybody, cut, held_back)
-        return self.say(ctx, Forecast(period, foreseen, seen, lives, amounts, check, scope))
+
+        def foreseen(part: Bunch) -> pd.DataFrame:
+            people = in_segments(ctx, scope, drawn if part == sample else read(part), part)
+            return foresee(people, before(people, period.end), lives, amounts, self.horizon)
+
+        people, best, kept = together(ctx, crowd, foreseen, self.top or 0)
+        if people.empty:
+            raise nobody_in(scope)
+        check = checked(drawn, cut, held_back)
+        return self.say(
+            ctx,
+            Forecast(
+                period, people, best, kept, learnt, lives, amounts, check, scope, crowd, sample
+            ),
+        )
 
     def say(self, ctx: Context, found: "Forecast") -> Result:
         """Totals, tenths, who is still there, how well it went before."""
@@ -136,7 +167,7 @@ class Value(Command):
             chances_chart(people, leaving, ahead),
         ]
         if self.top:
-            parts.append(named(people, self.top, leaving))
+            parts.append(named(found.best, len(people), leaving))
         best = float(people.loc[people["tenth"] == 0, "value"].sum()) / total
         text = (
             f"{counted(len(people), 'known buyer')} should bring "
@@ -178,15 +209,23 @@ def known_days(ctx: Context, period: Period) -> Period:
     return between(start, end)
 
 
-def histories(ctx: Context, scope: Scope, cut: dt.date, days: int, *, whole: bool) -> pd.DataFrame:
-    """One row per person with a purchase, in the order of ids.
+def histories(
+    ctx: Context,
+    scope: Scope,
+    cut: dt.date,
+    days: int,
+    part: Bunch = EVERYBODY,
+    *,
+    whole: bool,
+) -> pd.DataFrame:
+    """One row per person of a part with a purchase, in the order of ids.
 
     A purchase is a local day with a sale that its returns did not undo; several orders of a day are
     one. `orders`, `amount`, `first_day`, `last_day`, `first_amount`, and the same `early_` before
     the day `cut`; `just_orders` lie in the `days` before it; `net` is all that the person paid less
     all returns. Unless `whole`, those who had bought before the period are left out.
     """
-    dated = dated_orders(scope)
+    dated = dated_orders(scope, part)
     sales = isum(sa.case((dated.c.kind == "sale", 1), else_=0))
     net = isum(dated.c.amount_cents)
     by_day = (
@@ -225,13 +264,13 @@ def histories(ctx: Context, scope: Scope, cut: dt.date, days: int, *, whole: boo
         .having(sa.func.max(days_of.c.buys) == 1)
     )
     if not whole:
-        chosen = chosen.where(days_of.c.person_id.not_in(earlier_buyers(scope)))
+        chosen = chosen.where(days_of.c.person_id.not_in(earlier_buyers(scope, part)))
     found = ctx.store.frame(chosen)
     return found.sort_values("person_id", kind="stable").reset_index(drop=True)
 
 
-def dated_orders(scope: Scope) -> sa.Subquery:
-    """Orders and returns of known people with their local day."""
+def dated_orders(scope: Scope, part: Bunch) -> sa.Subquery:
+    """Orders and returns of known people of a part with their local day."""
     rows = rows_of("orders", scope)
     return (
         sa.select(
@@ -240,7 +279,7 @@ def dated_orders(scope: Scope) -> sa.Subquery:
             rows.c.amount_cents,
             scope.local_day(rows.c["at"]).label("day"),
         )
-        .where(rows.c.person_id.is_not(None))
+        .where(rows.c.person_id.is_not(None), *part.holds(rows.c.person_id))
         .subquery("dated")
     )
 
@@ -250,12 +289,13 @@ def total(condition: Sql, value: Any) -> Sql:
     return isum(sa.case((condition, value), else_=0))  # type: ignore[no-any-return]
 
 
-def earlier_buyers(scope: Scope) -> sa.Select[*tuple[Any, ...]]:
+def earlier_buyers(scope: Scope, part: Bunch) -> sa.Select[*tuple[Any, ...]]:
     """Those who had bought anything before the period: how they began is not in it."""
     return sa.select(orders.c.person_id).where(
         orders.c.kind == "sale",
         orders.c.person_id.is_not(None),
         orders.c.ordered_at < instant(scope.since),
+        *part.holds(orders.c.person_id),
     )
 
 
@@ -287,19 +327,44 @@ def fit(seen: Histories) -> tuple[Lives, AnyAmounts]:
 def foresee(
     people: pd.DataFrame, seen: Histories, lives: Lives, amounts: AnyAmounts, days: int
 ) -> pd.DataFrame:
-    """`alive`, `chance` to order, `expected` orders and their `value`, less later returns.
-
-    The share that is returned is everybody's, since few people return often enough to have one.
-    """
-    kept = people["net"].sum() / people["amount"].sum()
+    """`alive`, `chance` to order, `expected` orders and their `value` before later returns."""
     expected = lives.orders(days / WEEK, seen)
-    value = expected * amounts.expected(seen) * kept
     return people.assign(
         alive=lives.alive(seen),
         chance=lives.chance(days / WEEK, seen),
         expected=expected,
-        value=value,
-        tenth=concentration(value, GROUPS),
+        value=expected * amounts.expected(seen),
+    )
+
+
+def together(
+    ctx: Context, crowd: int | None, foreseen: Callable[[Bunch], pd.DataFrame], top: int
+) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """All people, foreseen part by part; the `top` by value with their histories; what is kept.
+
+    Of all are told: `orders`, `alive`, `chance`, `expected`, `value` less later returns, and the
+    `tenth` of it. The share that is returned is everybody's, since few people return often enough
+    to have one.
+    """
+    parts = parts_of(crowd, MOST_PEOPLE)
+    told, best, net, amount = [], [], 0, 0
+    for i, part in enumerate(parts):
+        if len(parts) > 1:
+            ctx.tell(f"Foreseeing everybody: part {i + 1} of {len(parts)}")
+        people = foreseen(part)
+        net, amount = net + int(people["net"].sum()), amount + int(people["amount"].sum())
+        best.append(people.iloc[np.argsort(-people["value"].to_numpy(), kind="stable")[:top]])
+        told.append(people[TOLD].astype({"orders": np.int32}))
+        del people  # before the next are read
+    everybody = pd.concat(told, ignore_index=True)
+    kept = net / amount if amount else 1.0
+    value = everybody["value"].to_numpy() * kept
+    first = pd.concat(best, ignore_index=True)
+    first = first.assign(value=first["value"] * kept)
+    return (
+        everybody.assign(value=value, tenth=concentration(value, GROUPS)),
+        first.sort_values(["value", "person_id"], ascending=[False, True]).head(top),
+        kept,
     )
 
 
@@ -379,20 +444,28 @@ def correlation(one: Floats, other: Floats) -> float:
 
 @dataclass(frozen=True)
 class Forecast:
-    """All that was found: people with `alive`, `expected` and `value`, and the models behind it."""
+    """All that was found of people, the `best` by value, and the models behind it.
+
+    The models were `learnt` from the `sample` of the `crowd`, or from everybody where there is
+    none; later returns leave the share `kept` of what people buy.
+    """
 
     period: Period
     people: pd.DataFrame
-    seen: Histories
+    best: pd.DataFrame
+    kept: float
+    learnt: Histories
     lives: Lives
     amounts: AnyAmounts
     check: Check | None
     scope: Scope
+    crowd: int | None
+    sample: Bunch
 
 
 def totals(people: pd.DataFrame, found: Forecast) -> Iterator[Figure]:
     """Value, orders and who is still there, over all."""
-    again = found.seen.repeats > 0
+    again = people["orders"].to_numpy() > 1
     yield Figure("Expected value", float(people["value"].sum()), "money")
     yield Figure("Expected orders", float(round(people["expected"].sum(), 1)), "number")
     yield Figure("People who will order", float(round(people["chance"].sum(), 1)), "number")
@@ -480,9 +553,8 @@ def chances_chart(people: pd.DataFrame, leaving: bool, ahead: str) -> Chart:
     )
 
 
-def named(people: pd.DataFrame, n: int, leaving: bool) -> Table:
-    """The people who will bring most."""
-    best = people.sort_values(["value", "person_id"], ascending=[False, True]).head(n)
+def named(best: pd.DataFrame, people: int, leaving: bool) -> Table:
+    """The people who will bring most, of so many."""
     columns = (
         Column("person_id", "Person"),
         Column("orders", "Orders so far", "count"),
@@ -497,7 +569,7 @@ def named(people: pd.DataFrame, n: int, leaving: bool) -> Table:
         f"The {counted(len(best), 'person', 'people')} who will bring most",
         columns,
         ({str(k): v for k, v in r.items()} for r in records.to_dict("records")),
-        of_rows=len(people) if len(best) < len(people) else None,
+        of_rows=people if len(best) < people else None,
         person_level=True,
     )
 
@@ -505,14 +577,19 @@ def named(people: pd.DataFrame, n: int, leaving: bool) -> Table:
 def card(found: Forecast, horizon: int, ctx: Context) -> Iterator[Note]:
     """The model card: check, data, method, limits."""
     yield from quality(found.check, ctx.currency)
-    seen, lives, amounts = found.seen, found.lives, found.amounts
-    kept = found.people["net"].sum() / found.people["amount"].sum()
+    seen, lives, amounts = found.learnt, found.lives, found.amounts
+    if found.crowd:
+        parts = counted(len(parts_of(found.crowd, MOST_PEOPLE)), "part")
+        yield Note(
+            f"Learnt from {drawn_words(found.sample, found.crowd)}, and checked on it. Everybody "
+            f"was foreseen, in {parts}."
+        )
     yield Note(
-        f"Learnt from {counted(int(found.people['orders'].sum()), 'purchase day')} of "
+        f"Learnt from {counted(int(seen.repeats.sum()) + len(seen), 'purchase day')} of "
         f"{counted(len(seen), 'person', 'people')} from {date_words(found.period.start)} to "
         f"{date_words(found.period.last_day)}; several orders of a day count once, and a day whose "
-        f"returns undo its sales does not count. Later returns take {share_words(1 - kept)} off "
-        "everybody's value."
+        f"returns undo its sales does not count. Later returns take {share_words(1 - found.kept)} "
+        "off everybody's value."
     )
     orders_by = f"r {lives.r:.3g}, alpha {lives.alpha:.3g}"
     if lives.leaving:
