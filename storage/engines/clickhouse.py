@@ -7,6 +7,8 @@ it; `load` writes to the others.
 
 import contextlib
 import datetime as dt
+import logging
+import math
 import secrets
 import threading
 import time
@@ -28,6 +30,7 @@ from storage.engines.base import (
     StoreError,
     StoreUnavailableError,
     Writer,
+    first_line,
     make_folder,
     missing_column,
     missing_package,
@@ -35,6 +38,8 @@ from storage.engines.base import (
     path_of,
 )
 from storage.schema import Instant, metadata
+
+log = logging.getLogger(__name__)
 
 #: What makes it speak SQL as the others do: nulls of outer joins, of sums over no rows and of
 #: casts stay nulls, and a column's name means the column, not what is selected under its name.
@@ -210,9 +215,13 @@ class ClickhouseEngine(Engine):
             nonlocal told_at
             if self.in_process or time.monotonic() < told_at + TELL_AGAIN_AFTER_S:
                 return
-            with contextlib.suppress(self._error):
-                self._client.command(f"KILL QUERY WHERE query_id = '{name}' ASYNC")
             told_at = time.monotonic()
+            try:
+                self._client.command(f"KILL QUERY WHERE query_id = '{name}' ASYNC")
+            except self._error as error:
+                if code_of(error) in DENIED:  # a server lets no one stop what he can't see
+                    told_at = math.inf
+                    log.warning("question_not_stopped", extra={"detail": first_line(error)})
 
         with self._turn:
             running.start(stop)
