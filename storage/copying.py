@@ -2,7 +2,8 @@
 
 A piece is the rows whose key falls into one of n buckets by its MD5: the same on every engine. A
 piece whose fingerprint is right already is passed over; one that is empty is copied, in one
-transaction where the target has them; one that holds something else is refused.
+transaction where the target has them; one that holds something else is refused. The fingerprints
+of all pieces of a table are taken in one read before, and in one after.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from storage.store import Store
 PIECE_ROWS = 500_000
 #: Fingerprints add up numbers below this: a thousand million rows still fit 64 bits.
 FINGERPRINT_BELOW = 2**31
+#: The fingerprint of no rows.
+NOTHING = (0, 0)
 
 
 class CopyError(StoreError):
@@ -56,22 +59,34 @@ def joined(columns: list[Sql]) -> Sql:
     return whole
 
 
-def piece_of(table: sa.Table, number: int, pieces: int) -> Sql:
-    """Whether a row belongs to a piece."""
-    if pieces == 1:
-        return sa.true()
-    own: Sql = bucket(joined(list(table.primary_key.columns)), sa.literal_column(str(pieces)))
-    return own == sa.literal_column(str(number))
+def piece_number(table: sa.Table, pieces: int) -> Sql:
+    """The piece to which a row belongs, from 0."""
+    number: Sql = bucket(joined(list(table.primary_key.columns)), sa.literal_column(str(pieces)))
+    return number
 
 
-def fingerprint(store: Store, table: sa.Table, number: int = 0, pieces: int = 1) -> tuple[int, int]:
-    """Rows of a piece, and a sum over their contents that is the same for the same rows."""
+def fingerprints(store: Store, table: sa.Table, pieces: int = 1) -> list[tuple[int, int]]:
+    """Rows of each piece, and a sum over their contents that is the same for the same rows."""
     row_number = bucket(joined(list(table.columns)), sa.literal_column(str(FINGERPRINT_BELOW)))
-    asked = sa.select(
+    asked: Any = sa.select(
         icount().label("rows"), sa.func.coalesce(isum(row_number), 0).label("contents")
-    ).where(piece_of(table, number, pieces))
-    told = store.fork().row(asked.select_from(table))
-    return told["rows"], told["contents"]
+    ).select_from(table)
+    if pieces == 1:
+        whole = store.fork().row(asked)
+        return [(whole["rows"], whole["contents"])]
+    number = piece_number(table, pieces).label("piece")
+    told = store.fork().rows(asked.add_columns(number).group_by(number))
+    found = {row["piece"]: (row["rows"], row["contents"]) for row in told}
+    return [found.get(i, NOTHING) for i in range(pieces)]
+
+
+def counts(store: Store) -> dict[str, int]:
+    """Rows of every table, in one read."""
+    each = [
+        sa.select(sa.literal(t.name, sa.Text).label("name"), icount().label("n")).select_from(t)
+        for t in metadata.sorted_tables
+    ]
+    return {row["name"]: row["n"] for row in store.fork().rows(sa.union_all(*each))}
 
 
 def copy_store(
@@ -86,39 +101,36 @@ def copy_store(
     Raises CopyError where the target holds something else; what is right there already stays.
     """
     done = []
+    there, held = counts(source), counts(target)
     for table in metadata.sorted_tables:
         name = str(table.name)
-        counting = sa.select(icount().label("n")).select_from(table)
-        rows = source.fork().row(counting)["n"]
+        rows = there[name]
         pieces = max(1, -(-rows // piece_rows))
-        seen = moved = 0
-        for number in range(pieces):
-            ours = fingerprint(source, table, number, pieces)
-            theirs = fingerprint(target, table, number, pieces)
-            if ours != theirs:
-                if theirs[0]:
-                    raise CopyError(
-                        f"The target's {name} holds other rows than the source.",
-                        hint="Copy into an empty store, or empty this table there and run the same "
-                        "command again: what is right already is not copied twice.",
-                    )
-                chosen: Any = sa.select(table).where(piece_of(table, number, pieces))
-                with target.engine.writing() as writer:
-                    writer.append(name, source.fork().arrow(chosen))
-                moved += ours[0]
-                if fingerprint(target, table, number, pieces) != ours:
-                    raise CopyError(
-                        f"The target's {name} differs from the source after copying.",
-                        hint="Does somebody write to one of the two? Stop that, empty the table "
-                        "in the target and copy again.",
-                    )
-            seen += ours[0]
-            tell(name, seen, rows)
-        extra = target.fork().row(counting)["n"] - rows
-        if extra:
+        ours = fingerprints(source, table, pieces) if rows else [NOTHING]
+        theirs = fingerprints(target, table, pieces) if held[name] else [NOTHING] * pieces
+        if any(b not in (a, NOTHING) for a, b in zip(ours, theirs, strict=True)):
             raise CopyError(
                 f"The target's {name} holds other rows than the source.",
-                hint="Copy into an empty store.",
+                hint="Copy into an empty store, or empty this table there and run the same "
+                "command again: what is right already is not copied twice.",
+            )
+        seen = moved = 0
+        for number in range(pieces):
+            if ours[number] != theirs[number]:
+                chosen: Any = sa.select(table)
+                if pieces > 1:
+                    one: Sql = piece_number(table, pieces) == sa.literal_column(str(number))
+                    chosen = chosen.where(one)
+                with target.engine.writing() as writer:
+                    writer.append(name, source.fork().arrow(chosen))
+                moved += ours[number][0]
+            seen += ours[number][0]
+            tell(name, seen, rows)
+        if moved and fingerprints(target, table, pieces) != ours:
+            raise CopyError(
+                f"The target's {name} differs from the source after copying.",
+                hint="Does somebody write to one of the two? Stop that, empty the table "
+                "in the target and copy again.",
             )
         done.append(Copied(name, rows, moved))
     return done

@@ -13,7 +13,7 @@ import secrets
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -40,8 +40,11 @@ from storage.sql import SparkDialect
 #: Days and instants are UTC; integers that overflow are errors, never wrapped.
 SETTINGS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
 
-#: Rows travel to the cluster in pieces of this size.
-PIECE_ROWS = 200_000
+#: Rows travel to the cluster in pieces of at most so many rows and bytes, and each is one file
+#: there. A task bears a whole piece, twice its size: one of 60 MB takes the server's gigabyte by
+#: default, and a server whose scheduler has died so answers nothing any more.
+PIECE_ROWS = 100_000
+PIECE_BYTES = 2**23
 
 PORT = 15002
 CONNECT_WITHIN_S = 10.0
@@ -101,6 +104,12 @@ class SparkEngine(Engine):
             self._version = str(self._session.version)
             self._there = self.lay_views() if self.has_views else set()
         except self._error as error:
+            if condition(error) in NO_PLACE:
+                raise StoreUnavailableError(
+                    f"{self.place} is no place where the cluster has tables.",
+                    hint="Write ?tables=catalog.schema, or a folder as Spark reads it.",
+                    detail=str(error),
+                ) from error
             raise self._explained(error) or error from error
 
     def _knock(self) -> None:
@@ -110,7 +119,7 @@ class SparkEngine(Engine):
             host, port = port, str(PORT)
         try:
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_WITHIN_S).close()
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise StoreUnavailableError(
                 "The Spark Connect server can't be reached.", hint=HINT, detail=str(error)
             ) from error
@@ -136,9 +145,21 @@ class SparkEngine(Engine):
 
         Raises StoreUnavailableError where none of the entities is there, unless it may be so.
         """
+        there = self.lay_views_of(str(t.name) for t in metadata.sorted_tables)
+        if not self.may_be_empty and not there & {str(t.name) for t in ENTITIES}:
+            raise StoreUnavailableError(
+                f"None of our tables is in {self.place or 'the catalogue’s default schema'}.",
+                hint="Say where they are at the end of store.url: ?tables=catalog.schema or "
+                "?tables=s3a://bucket/folder, with folders orders, events, people, … in it; or "
+                "fill it: `python -m bot copy-store FROM TO`.",
+            )
+        return there
+
+    def lay_views_of(self, names: Iterable[str]) -> set[str]:
+        """A temporary view of each; the names of those that are there."""
         there = set()
-        for table in metadata.sorted_tables:
-            name = str(table.name)
+        for name in names:
+            table = metadata.tables[name]
             types = {c.name: c.type.compile(dialect=self.dialect) for c in table.columns}
             found = self._columns(self.source_of(name))
             if found is None:
@@ -151,19 +172,12 @@ class SparkEngine(Engine):
                     f"CAST(`{c}` AS {t}) AS `{c}`" for c, t in types.items() if c in found
                 )
                 body = f"SELECT {chosen} FROM {self.source_of(name)}"  # noqa: S608
-            self._session.sql(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {body}").collect()
-        if not self.may_be_empty and not there & {str(t.name) for t in ENTITIES}:
-            raise StoreUnavailableError(
-                f"None of our tables is in {self.place or 'the catalogue’s default schema'}.",
-                hint="Say where they are at the end of store.url: ?tables=catalog.schema or "
-                "?tables=s3a://bucket/folder, with folders orders, events, people, … in it; or "
-                "fill it: `python -m bot copy-store FROM TO`.",
-            )
+            self._session.sql(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {body}")
         return there
 
     def _columns(self, source: str) -> set[str] | None:
         try:
-            return set(self._session.sql(f"SELECT * FROM {source} WHERE false").columns)  # noqa: S608 - names of ours
+            return set(self.rows(f"SELECT * FROM {source} WHERE false").column_names)  # noqa: S608 - names of ours
         except self._error as error:
             if condition(error) in (
                 "TABLE_OR_VIEW_NOT_FOUND",
@@ -180,8 +194,17 @@ class SparkEngine(Engine):
 
     def fetch(self, sql: str, values: Sequence[Any], running: Running) -> pa.Table:
         """Under a tag of its own, by which it can be stopped."""
-        with self.asking(running) as session:
-            return session.sql(sql, args=list(values)).toArrow()
+        with self.asking(running):
+            return self.rows(sql, values)
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> pa.Table:
+        """In one call: `session.sql(…).toArrow()` is three, and each plans the query anew."""
+        from pyspark.sql.connect.functions import lit
+        from pyspark.sql.connect.plan import SQL
+
+        plan = SQL(sql, [lit(v) for v in values]).to_proto(self._session.client)
+        table: pa.Table = self._session.client.to_table(plan, {})[0]
+        return table
 
     @contextlib.contextmanager
     def asking(self, running: Running) -> Iterator[Any]:
@@ -208,7 +231,13 @@ class SparkEngine(Engine):
         text, kind = str(error), condition(error)
         if running is not None and running.cancelled:
             return QueryCancelledError("The question was cancelled.")
-        if kind in ("TABLE_OR_VIEW_NOT_FOUND", "PATH_NOT_FOUND", "SCHEMA_NOT_FOUND"):
+        if kind == "SCHEMA_NOT_FOUND":
+            return StoreUnavailableError(
+                f"The catalogue has no schema {self.place}.",
+                hint=f"Make it in Spark first: CREATE DATABASE {self.place}.",
+                detail=text,
+            )
+        if kind in ("TABLE_OR_VIEW_NOT_FOUND", "PATH_NOT_FOUND"):
             return missing_table(error)
         if kind.startswith("UNRESOLVED_COLUMN"):
             return missing_column(error)
@@ -230,6 +259,17 @@ class SparkEngine(Engine):
                 hint="Check the token in store.url: sc://host:15002/;token=…",
                 detail=text,
             )
+        if kind == "INVALID_CONNECT_URL":
+            return StoreUnavailableError(
+                "store.url is no URL of a Spark Connect server.", hint=HINT, detail=text
+            )
+        if "handshake failed" in text:
+            return StoreUnavailableError(
+                "The Spark Connect server does not speak TLS.",
+                hint="With a token I speak TLS, to all hosts but `localhost`: put a proxy that "
+                "speaks it before the server, or a tunnel to localhost.",
+                detail=text,
+            )
         if any(word in text for word in UNREACHABLE):
             return StoreUnavailableError(
                 "The Spark Connect server can't be reached.", hint=HINT, detail=text
@@ -240,8 +280,10 @@ class SparkEngine(Engine):
     def writing(self) -> Iterator[Writer]:
         """Rows are added as files or to tables of the catalogue; the views show them afterwards."""
         try:
-            yield SparkWriter(self, self._session)
-            self._there = self.lay_views() if self.has_views else set()
+            writer = SparkWriter(self, self._session)
+            yield writer
+            if self.has_views:
+                self._there |= self.lay_views_of(sorted(writer.written))
             self._wrote += 1
         except self._error as error:
             if explained := self._explained(error):
@@ -265,6 +307,9 @@ class SparkEngine(Engine):
         with contextlib.suppress(*self._error):
             self._session.stop()
 
+
+#: What Spark says of a place that can be none.
+NO_PLACE = ("PARSE_SYNTAX_ERROR", "REQUIRES_SINGLE_PART_NAMESPACE", "CATALOG_NOT_FOUND")
 
 #: What the client says of a server that is not there, or has gone.
 UNREACHABLE = (
@@ -296,6 +341,7 @@ class SparkWriter(Writer):
         """`session` is the engine's."""
         super().__init__(engine)
         self.session = session
+        self.written: set[str] = set()
 
     def run(self, statement: Statement) -> None:
         """Raises StoreUnavailableError: rows are added, never changed."""
@@ -315,10 +361,15 @@ class SparkWriter(Writer):
         """In pieces. Raises StoreUnavailableError for temporary tables, which loads need."""
         if temporary:
             self.run(sa.text(""))
+        self.written.add(table)
         known = [c.name for c in metadata.tables[table].columns if c.name in rows.column_names]
-        for start in range(0, max(rows.num_rows, 1), PIECE_ROWS):
-            piece = self.session.createDataFrame(rows.select(known).slice(start, PIECE_ROWS))
-            writer = piece.write.mode("append")
+        rows = rows.select(known)
+        pieces = max(-(-rows.num_rows // PIECE_ROWS), -(-rows.nbytes // PIECE_BYTES), 1)
+        each = max(1, -(-rows.num_rows // pieces))
+        for start in range(0, max(rows.num_rows, 1), each):
+            piece = self.session.createDataFrame(rows.slice(start, each))
+            # else a file from each core of the cluster, and the more of them the longer each read
+            writer = piece.coalesce(1).write.mode("append")
             if "/" in self.engine.place:
                 writer.parquet(f"{self.engine.place}/{table}")
             else:

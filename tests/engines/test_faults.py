@@ -1,6 +1,7 @@
 """What goes wrong with an engine is a sentence with what to do, and nothing is retried blindly."""
 
 import dataclasses
+import datetime as dt
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from analytics.errors import CancelledError, DataUnavailableError
 from bot.dispatch import answer
 from bot.moving import comparable
 from storage.copying import copy_store
-from storage.engines import QueryCancelledError, StoreUnavailableError, open_engine
+from storage.engines import QueryCancelledError, Running, StoreUnavailableError, open_engine
 from storage.schema import metadata, orders
 from storage.sql import icount
 from storage.store import Store
@@ -38,6 +39,58 @@ def test_an_engine_that_is_not_there(scheme: str) -> None:
     with pytest.raises(StoreUnavailableError, match="can't be reached") as refusal:
         open_engine(nobody_listens(scheme))
     assert "store.url" in refusal.value.hint
+
+
+@pytest.mark.parametrize("url", ["sc://{}/;colour=7=8", "sc://{}/path?tables=a.b"])
+def test_a_spark_url_that_is_none(url: str, cluster: Cluster) -> None:
+    with pytest.raises(StoreUnavailableError, match="is no URL"):
+        open_engine(url.format(cluster.url.removeprefix("sc://")))
+    with pytest.raises(StoreUnavailableError, match="can't be reached"):
+        open_engine(f"sc://{LOCAL}:99999")
+
+
+def test_a_token_for_a_spark_server_without_tls(cluster: Cluster) -> None:
+    with pytest.raises(StoreUnavailableError, match="does not speak TLS") as refusal:
+        open_engine(f"{cluster.url}/;token=secret")
+    assert "localhost" in refusal.value.hint
+
+
+@pytest.mark.parametrize("place", ["nowhere.shop", "shop; DROP"])
+def test_a_spark_place_that_is_none(place: str, cluster: Cluster) -> None:
+    with pytest.raises(StoreUnavailableError, match="is no place"):
+        open_engine(f"{cluster.url}?tables={place}")
+
+
+def test_a_store_is_copied_to_a_schema_of_sparks_catalogue(cluster: Cluster) -> None:
+    ours = Store.open("duckdb:///:memory:")
+    fill(
+        ours,
+        items=[{"item_id": f"i{i}", "is_product": i % 2 == 0} for i in range(25)],
+        orders=[
+            {
+                "order_id": f"o{i}",
+                "ordered_at": dt.datetime(2026, 3, 1, 12, 30, 15, i),
+                "kind": "sale",
+                "amount_cents": i,
+            }
+            for i in range(25)
+        ],
+    )
+    url = f"{cluster.url}?tables=spark_catalog.shop"
+    theirs = Store.open(url, may_be_empty=True)
+    with pytest.raises(StoreUnavailableError, match=r"no schema spark_catalog\.shop") as refusal:
+        copy_store(ours, theirs)
+    assert "CREATE DATABASE spark_catalog.shop" in refusal.value.hint
+    theirs.engine.fetch("CREATE DATABASE spark_catalog.shop", (), Running())
+    assert sum(table.moved for table in copy_store(ours, theirs, piece_rows=10)) == 50
+    assert sum(table.moved for table in copy_store(ours, theirs, piece_rows=10)) == 0
+    theirs.close()
+    again = Store.open(url)
+    assert again.counts()["orders"] == 25
+    most = sa.select(sa.func.max(orders.c.ordered_at).label("at"))
+    assert again.fork().row(most) == {"at": dt.datetime(2026, 3, 1, 12, 30, 15, 24)}
+    again.close()
+    ours.close()
 
 
 def test_a_spark_place_without_our_tables(cluster: Cluster, tmp_path: Path) -> None:

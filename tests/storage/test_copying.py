@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.copying import Copied, CopyError, copy_store, fingerprint
+from storage.copying import Copied, CopyError, copy_store, fingerprints
 from storage.schema import items, metadata, orders
 from storage.store import Store
 from tests.conftest import fill
@@ -53,7 +53,7 @@ def test_a_copy_has_the_same_rows_on_every_engine(full: Store, store: Store) -> 
     done = copy_store(full, store)
     for table in metadata.sorted_tables:
         assert everything(store, table) == everything(full, table)
-        assert fingerprint(store, table) == fingerprint(full, table)
+        assert fingerprints(store, table) == fingerprints(full, table)
     assert Copied("orders", 50, 50) in done
     assert Copied("items", 5, 5) in done
 
@@ -137,9 +137,9 @@ def test_equal_fingerprints_are_equal_rows(pairs: list[tuple[str, str | None]]) 
         return
     made = [{"item_id": k, "name": v, "is_product": True} for k, v in keyed.items()]
     fill(store, items=made)
-    first = fingerprint(store, items)
+    first = fingerprints(store, items)
     last = list(keyed)[-1]
     with store.engine.writing() as writer:
         writer.run(sa.update(items).where(items.c.item_id == last).values(name="another"))
-    assert (fingerprint(store, items) == first) == (keyed[last] == "another")
+    assert (fingerprints(store, items) == first) == (keyed[last] == "another")
     store.close()
