@@ -6,6 +6,9 @@ driver, which is slower than Arrow; the tables are read only.
 """
 
 import contextlib
+import logging
+import socket
+import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -33,6 +36,12 @@ PACKAGES = {
     "databricks": "databricks-sqlalchemy",
 }
 
+#: Scheme -> the port where the URL names none. Snowflake and BigQuery have no host of one's own.
+PORTS = {"trino": 8080, "redshift": 5439, "databricks": 443}
+CONNECT_WITHIN_S = 10.0
+#: What a driver is told of its own: Databricks' tries for a quarter of an hour otherwise.
+PATIENCE: dict[str, dict[str, Any]] = {"databricks": {"_retry_stop_after_attempts_duration": 60.0}}
+
 NO_TABLE = (
     "does not exist",
     "not found",
@@ -51,23 +60,51 @@ class WarehouseEngine(Engine):
 
     def __init__(self, url: str) -> None:
         """Connect once, to find faults early. Raises StoreUnavailableError."""
-        kind = url.partition(":")[0].partition("+")[0].lower()
+        scheme, _, rest = url.partition(":")
+        kind = scheme.partition("+")[0].lower()
         self.name = kind
+        self._opened = False
+        if scheme == "redshift":  # else SQLAlchemy takes psycopg2, which we don't name
+            url = f"redshift+redshift_connector:{rest}"
         try:
-            self._engine = sa.create_engine(url, pool_pre_ping=True)
+            self._engine = sa.create_engine(
+                url, pool_pre_ping=True, connect_args=PATIENCE.get(kind, {})
+            )
         except (sa.exc.NoSuchModuleError, ImportError) as error:
             raise StoreUnavailableError(
                 f"The packages for {kind.capitalize()} are not installed.",
                 hint=f"Run: pip install {PACKAGES.get(kind, kind)}",
             ) from error
-        except sa.exc.ArgumentError as error:
+        except (sa.exc.ArgumentError, ValueError) as error:
             raise StoreUnavailableError(
-                "store.url is no URL.", hint="Write it as the warehouse's own pages say."
+                "store.url is no URL.",
+                hint="Write it as the warehouse's own pages say.",
+                detail=str(error),
             ) from error
+        except Exception as error:  # BigQuery's looks for its keys here
+            raise self._explained(error, Running()) from error
+        logging.getLogger(kind).setLevel(logging.CRITICAL)  # Trino's tells each attempt
+        self._knock()
         self.dialect = self._engine.dialect
         #: Names of the values of a text, where the driver wants names.
         self._names: Any = sa.util.LRUCache(500)
         self.fetch("SELECT 1", (), Running())
+        self._opened = True
+
+    def _knock(self) -> None:
+        """Raises StoreUnavailableError where nobody listens: some drivers try for many minutes."""
+        where = self._engine.url
+        if self.name not in PORTS or not where.host or urllib.request.getproxies():
+            return
+        try:
+            address = where.host, where.port or PORTS[self.name]
+            socket.create_connection(address, CONNECT_WITHIN_S).close()
+        except (OSError, OverflowError) as error:
+            raise StoreUnavailableError(
+                f"{self.version} can't be reached.",
+                hint="Check the host and the port in store.url.",
+                detail=str(error),
+            ) from error
 
     @property
     def version(self) -> str:
@@ -109,10 +146,11 @@ class WarehouseEngine(Engine):
         text = str(error).lower()
         if running.cancelled:
             return QueryCancelledError("The question was cancelled.")
-        if any(word in text for word in NO_COLUMN):
-            return missing_column(error)
-        if any(word in text for word in NO_TABLE):
-            return missing_table(error)
+        if self._opened:  # before, it is a file of keys or a project that is not found
+            if any(word in text for word in NO_COLUMN):
+                return missing_column(error)
+            if any(word in text for word in NO_TABLE):
+                return missing_table(error)
         return StoreUnavailableError(
             f"{self.version} refused the question, or can't be reached.",
             hint="Check store.url, the user's rights, and that the warehouse runs; the log has "

@@ -22,6 +22,7 @@ from storage.engines.base import Engine
 from storage.engines.warehouse import WarehouseEngine
 from storage.schema import events, orders
 from storage.store import Store
+from tests.engines.cluster import LOCAL, free_port
 
 pytestmark = [pytest.mark.engines, pytest.mark.filterwarnings("ignore::Warning")]
 
@@ -137,6 +138,39 @@ def test_a_warehouse_without_its_packages_says_what_to_install(
     with pytest.raises(StoreUnavailableError, match="not installed") as refusal:
         open_engine(f"{name}://someone@example/shop")
     assert "pip install" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "trino://me@{}/catalog/schema",
+        "redshift+redshift_connector://me:word@{}/dev",
+        "redshift://me:word@{}/dev",
+        "databricks://token:word@{}?http_path=/sql/1.0/warehouses/a&catalog=main&schema=shop",
+    ],
+)
+def test_a_warehouse_that_is_not_there(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if url.startswith("redshift"):
+        pytest.importorskip("redshift_connector")
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    with pytest.raises(StoreUnavailableError, match="can't be reached") as refusal:
+        open_engine(url.format(f"{LOCAL}:{free_port()}"))
+    assert "store.url" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    "url", ["trino://me@host:port/catalog/schema", "databricks://token:word@host:port"]
+)
+def test_a_warehouse_whose_url_is_none(url: str) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"store\.url is no URL"):
+        open_engine(url)
+
+
+def test_a_warehouse_that_finds_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(StoreUnavailableError, match="Bigquery refused") as refusal:
+        open_engine("bigquery://project/shop")
+    assert "none.json" in refusal.value.detail
 
 
 def test_a_warehouse_answers_through_its_driver(tmp_path: Path) -> None:
