@@ -156,6 +156,12 @@ def habits_of(scope: Scope, wanted: Collection[str] = (*TRAITS, IS_NEW)) -> sa.S
     )
 
 
+def payers(scope: Scope, wanted: Collection[str]) -> sa.Subquery:
+    """The habits of those who paid anything."""
+    habits = habits_of(scope, wanted)
+    return sa.select(habits).where(habits.c.revenue > 0).subquery("payers")
+
+
 def unknown() -> Sql:
     """A trait that nobody has."""
     return sa.cast(sa.null(), sa.Double())

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from analytics.catalog import SEGMENT, Catalog, Members
 from analytics.command import Context
 from analytics.errors import NotEnoughDataError, UserError
-from analytics.habits import SAID, Condition, Conditions, habits_of
+from analytics.habits import SAID, Condition, Conditions, payers
 from analytics.methods.portraits.boxes import Bounds, Boxes
 from analytics.methods.portraits.model import Model
 from analytics.methods.portraits.rfm import BEST, NAMES, Grid
@@ -152,8 +152,7 @@ def people_of(ctx: Context, rule: Rule) -> sa.Select[tuple[str]]:
 def habits_in(ctx: Context, period: Period, where: Filters, wanted: Collection[str]) -> sa.Subquery:
     """The habits of buyers who paid anything in a period."""
     device = ctx.catalog.dimension("device") if "mobile" in wanted else None
-    habits = habits_of(scope_for(ctx, period, where, device), wanted)
-    return sa.select(habits).where(habits.c.revenue > 0).subquery("payers")
+    return payers(scope_for(ctx, period, where, device), wanted)
 
 
 def scope_for(ctx: Context, period: Period, where: Filters, by: Any = None) -> Scope:
@@ -276,15 +275,15 @@ def scored(model: Model, habits: sa.FromClause) -> sa.Subquery:
     return sa.select(points.c.person_id, points.c.revenue, *scores).subquery("scores")
 
 
-def labelled(model: Model, habits: sa.FromClause) -> sa.Select[tuple[str, int]]:
-    """Per person: the number of the group, `place`."""
+def labelled(model: Model, habits: sa.FromClause) -> sa.Select[*tuple[Any, ...]]:
+    """Per person: the number of the group, `place`, and the revenue."""
     scores = scored(model, habits)
     each = [scores.c[f"s{i}"] for i in range(len(model.offsets))]
     place = sa.case(
         *((sa.and_(*(own <= c for c in each if c is not own)), i) for i, own in enumerate(each)),
         else_=0,
     )
-    return sa.select(scores.c.person_id, place.label("place"))
+    return sa.select(scores.c.person_id, scores.c.revenue, place.label("place"))
 
 
 def point(value: Sql, mean: float, deviation: float, weight: float) -> Sql:

@@ -37,9 +37,11 @@ from analytics.methods.portraits.clustering import (
 from analytics.methods.portraits.model import Model, model_of
 from analytics.methods.portraits.naming import Portrait, Trait, Tree, grow_tree, portraits
 from analytics.methods.portraits.scaling import fit_scaler, stable_sample
+from analytics.parts import MOST_PEOPLE, Part, crowd_of, drawn_words, sample_of
 from analytics.period import Period
 from analytics.scope import Filters, Scope, in_words, scope_of
 from analytics.words import counted, date_words, words
+from storage.sql import icount, isum
 
 Method = Literal["kmeans", "dbscan", "hdbscan", "rfm", "visits"]
 Scaling = Literal["log", "quantile"]
@@ -61,15 +63,28 @@ OUTSIDE = "Unlike any group"
 
 
 @dataclass(frozen=True)
+class Size:
+    """How many people, and their net revenue in minor units."""
+
+    people: int
+    revenue: int
+
+
+@dataclass(frozen=True)
 class Known:
     """What is known about the buyers: one row per person, in the order of ids.
 
-    `weights` say how much each trait counts. `returned` people gave back all they bought,
-    `visitors` came and did not buy; `visits` is the share of buyers with a visit. Both are None
-    where no buyer has one. `simulated` visits describe segments, and do not make them.
+    `people` are those of `part`: all, or a stable sample where they are too many for this process.
+    `total` is of all who paid, and `scope` is how the engine is asked about them. `weights` say how
+    much each trait counts. `returned` people gave back all they bought, `visitors` came and did not
+    buy; `visits` is the share of buyers with a visit. Both are None where no buyer has one.
+    `simulated` visits describe segments, and do not make them.
     """
 
     people: pd.DataFrame
+    part: Part
+    total: Size
+    scope: Scope
     traits: tuple[Trait, ...]
     weights: tuple[float, ...]
     returned: int
@@ -77,34 +92,70 @@ class Known:
     visits: float | None
     simulated: bool
 
+    @property
+    def in_words(self) -> str:
+        """How many paid, and whether only some of them are looked at."""
+        if self.part.is_all:
+            return counted(self.total.people, "buyer")
+        return drawn_words(self.part, self.total.people)
 
-def known_people(ctx: Context, period: Period, where: Filters, method: Method = "kmeans") -> Known:
-    """The buyers of the period with their traits, as they count for a method.
+
+def known_people(
+    ctx: Context, period: Period, where: Filters, method: Method = "kmeans", *, beside: str = ""
+) -> Known:
+    """The buyers of the period with their traits, as they count for a method; in a sample of them
+    the one who is called `beside` is too.
 
     Raises NotEnoughDataError where they are to be told by visits that few of them have.
     """
     device = ctx.catalog.dimension("device")
     scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", period)], where, device)
-    people = ctx.store.arrow(sa.select(habits_of(scope))).sort_by("person_id").to_pandas()
+    part = sample_of(crowd_of(ctx, scope.slicing(None), MOST_PEOPLE), MOST_PEOPLE)
+    habits = habits_of(scope)
+    chosen = sa.select(habits)
+    if not part.is_all:
+        person = habits.c.person_id
+        chosen = chosen.where(sa.or_(sa.and_(*part.holds(person)), person == beside))
+    people = ctx.store.arrow(chosen).sort_by("person_id").to_pandas()
     kept = people[people["revenue"] > 0].reset_index(drop=True)
+    total, returned = Size(len(kept), int(kept["revenue"].sum())), len(people) - len(kept)
+    if not part.is_all:
+        total, returned = sizes_in(ctx, scope)
     share = float(kept["sessions"].notna().mean()) if len(kept) else 0.0
     simulated = share > 0 and any(s.simulated for s in ctx.store.sources({"events"}))
-    chosen = BUYING
+    weighed = BUYING
     if method == "visits":
         refuse_unseen(share, len(kept), period)
-        chosen = tuple((t, NONE) for t, _ in BUYING) + BROWSING
+        weighed = tuple((t, NONE) for t, _ in BUYING) + BROWSING
     elif share >= LEAST_VISITS_KNOWN:
-        chosen += tuple((t, NONE if simulated else w) for t, w in VISITING)
-    chosen = tuple((t, w) for t, w in chosen if kept[t.key].notna().any())
+        weighed += tuple((t, NONE if simulated else w) for t, w in VISITING)
+    weighed = tuple((t, w) for t, w in weighed if kept[t.key].notna().any())
     return Known(
         kept,
-        tuple(t for t, _ in chosen),
-        tuple(w for _, w in chosen),
-        len(people) - len(kept),
+        part,
+        total,
+        scope,
+        tuple(t for t, _ in weighed),
+        tuple(w for _, w in weighed),
+        returned,
         visitors_only(ctx, scope.slicing(None)) if share else None,
         share or None,
         simulated,
     )
+
+
+def sizes_in(ctx: Context, scope: Scope) -> tuple[Size, int]:
+    """All who paid anything, and how many took back all they bought: counted by the engine."""
+    habits = habits_of(scope.slicing(None), ("revenue",))
+    paid = habits.c.revenue > 0
+    row = ctx.store.row(
+        sa.select(
+            icount().label("all"),
+            sa.func.coalesce(isum(sa.case((paid, 1), else_=0)), 0).label("people"),
+            sa.func.coalesce(isum(sa.case((paid, habits.c.revenue), else_=0)), 0).label("revenue"),
+        ).select_from(habits)
+    )
+    return Size(row["people"], row["revenue"]), row["all"] - row["people"]
 
 
 def refuse_unseen(share: float, people: int, period: Period) -> None:
@@ -207,8 +258,17 @@ def boxes_for(known: Known, groups: Groups, label: int) -> Boxes:
 
 
 def group(known: Known, k: int | None, method: Method, scaling: Scaling) -> Groups:
-    """Scale, group, name. Raises TooLargeError for DBSCAN and HDBSCAN on too many people."""
+    """Scale, group, name. Raises TooLargeError for DBSCAN and HDBSCAN on too many people, and for
+    quantiles of a sample, by which the engine can't assign the rest.
+    """
     people, traits = known.people, known.traits
+    if scaling != "log" and not known.part.is_all:
+        raise TooLargeError(
+            f"Scaling by quantiles takes up to {words(MOST_PEOPLE, 'count')} people, "
+            f"and {words(known.total.people, 'count')} bought.",
+            hint="Leave out `scaling quantile` (logarithms take any number), "
+            "or ask for a shorter period or a filter.",
+        )
     table = people[[t.key for t in traits]].to_numpy(dtype=np.float64)
     scaler = fit_scaler(table, "log" if scaling == "log" else "normal")
     scaled = scaler.apply(table)
@@ -234,7 +294,7 @@ def group(known: Known, k: int | None, method: Method, scaling: Scaling) -> Grou
             grid = rfm.fit_grid(*values)
             labels = rfm.names_of(*grid.scores(*values))
         case _:
-            density = dense(people, scaled, traits, method)
+            density = dense(known, scaled, method)
             labels = density.labels
     order = by_value(labels, people["revenue"].to_numpy())
     labels = renamed(labels, order)
@@ -253,17 +313,17 @@ def called(portrait: Portrait, order: Sequence[int]) -> Portrait:
     return replace(portrait, name=name, description=description)
 
 
-def dense(people: pd.DataFrame, scaled: Points, traits: Sequence[Trait], method: Method) -> Density:
+def dense(known: Known, scaled: Points, method: Method) -> Density:
     """Dense groups over recency, orders and net spend. Raises TooLargeError."""
     limit, name = (DBSCAN_LIMIT, "DBSCAN") if method == "dbscan" else (HDBSCAN_LIMIT, "HDBSCAN")
-    if len(people) > limit:
+    if known.total.people > limit:
         raise TooLargeError(
             f"{name} takes up to {words(limit, 'count')} people, "
-            f"and {words(len(people), 'count')} bought.",
+            f"and {words(known.total.people, 'count')} bought.",
             hint=f"Leave out `by {method}` (K-means takes any number), "
             "or ask for a shorter period or a filter.",
         )
-    columns = [i for i, t in enumerate(traits) if t.key in DENSITY_TRAITS]
+    columns = [i for i, t in enumerate(known.traits) if t.key in DENSITY_TRAITS]
     points = scaled[:, columns]
     return dense_groups(points) if method == "dbscan" else nested_groups(points)
 

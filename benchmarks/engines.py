@@ -52,7 +52,7 @@ PIECE_ROWS = 1_000_000
 #: An engine that takes longer than this over one question is not asked at the next size.
 PATIENCE_S = 120.0
 #: Answers of one question: so many, or until so many seconds have gone into it.
-ANSWERS, ENOUGH_S = 5, 20.0
+ANSWERS, ENOUGH_S = 5, 8.0
 ZONE = ZoneInfo("UTC")
 #: Memory that DuckDB and PostgreSQL may take.
 MEMORY_LIMIT = "8GB"

@@ -14,6 +14,7 @@ from analytics.catalog import Measure, Members, folded
 from analytics.command import Command, Context, says
 from analytics.entities import order_line_rows, rows_of
 from analytics.errors import NotEnoughDataError, UnknownNameError, UserError
+from analytics.habits import payers
 from analytics.measure import daily
 from analytics.methods.portraits import rfm
 from analytics.methods.portraits.naming import SMALL_EFFECT, Difference, portraits
@@ -22,11 +23,11 @@ from analytics.period import Period, parse_period
 from analytics.result import Chart, Column, Figure, Note, Part, Result, Series, Table
 from analytics.saved import RFM, Cell, Rule, narrowed, people_of
 from analytics.scope import Filters, Scope, day_number, day_of, in_words, scope_of
-from analytics.segments import Known, known_people, refuse_too_few
+from analytics.segments import Known, Size, known_people, refuse_too_few
 from analytics.words import counted, listed, share_words, short_words, words
 from storage.schema import events, items, orders
 from storage.segments import saved_segments
-from storage.sql import icount, isum
+from storage.sql import Sql, icount, isum
 
 #: Rows of the tables of items, and of what a person did last.
 SHOWN_ITEMS = 10
@@ -88,7 +89,7 @@ def of_person(ctx: Context, user: str, period: Period) -> Result:
     refuse_unknown(ctx, user)
     scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", period)])
     ctx.tell("Reading all buyers, to compare with")
-    known = known_people(ctx, period, Filters())
+    known = known_people(ctx, period, Filters(), beside=user)
     row = known.people["person_id"] == user
     last = last_doings(ctx, user, scope)
     if not row.any():
@@ -115,7 +116,7 @@ def of_person(ctx: Context, user: str, period: Period) -> Result:
             + (f"Saved segments: {listed(belongs)}." if belongs else "In no saved segment.")
         ),
         Note(
-            f"Compared with {counted(len(known.people), 'buyer')} who paid anything "
+            f"Compared with {known.in_words} who paid anything "
             f"{in_words(period)}. Returns are netted; the person is known by a pseudonym only."
         ),
     ]  # fmt: skip
@@ -380,15 +381,19 @@ def of_segment(ctx: Context, said: str, period: Period) -> Result:
     ctx.tell("Reading all buyers, to compare with")
     known = known_people(ctx, days, chosen.rule.where)
     refuse_too_few(ctx, known, days, 0)
-    within = known.people["person_id"].isin(ctx.store.column(people_of(ctx, chosen.rule)))
-    n, total = int(within.sum()), len(known.people)
+    members = people_of(ctx, chosen.rule).subquery("members").c.person_id
+    here = ctx.store.column(sa.select(members).where(*known.part.holds(members)))
+    within = known.people["person_id"].isin(here)
+    own = Size(int(within.sum()), int(known.people["revenue"][within].sum()))
+    if not known.part.is_all:
+        own = size_of(ctx, known, members)
+    n, total, revenue = own.people, known.total.people, own.revenue
     if not n:
         raise NotEnoughDataError(
             f"Nobody is in segment {chosen.name} today.", hint="See `segments` for who is where."
         )
-    revenue = int(known.people["revenue"][within].sum())
-    of_all = revenue / int(known.people["revenue"].sum())
-    apart = [] if n == total else differences(known, within.to_numpy())
+    of_all = revenue / known.total.revenue
+    apart = [] if within.all() or not within.any() else differences(known, within.to_numpy())
     scope = scope_of(ctx.store, ctx.catalog, ctx.zone, [("period", days)], chosen.rule.where)
     parts: list[Part] = [
         Figure("People", n, "count"),
@@ -404,6 +409,7 @@ def of_segment(ctx: Context, said: str, period: Period) -> Result:
             "0.8 large. These people were chosen by what they did, so they differ in that by "
             "choice."
         ),
+        *([] if known.part.is_all else [Note(f"Medians and effects are of {known.in_words}.")]),
     ]
     follow = f"for segment {chosen.name}"
     if chosen.saved:
@@ -417,6 +423,17 @@ def of_segment(ctx: Context, said: str, period: Period) -> Result:
         tuple(parts),
         (*asks, "segments"),
     )
+
+
+def size_of(ctx: Context, known: Known, members: Sql) -> Size:
+    """How many of all who paid are members, and their revenue: counted by the engine."""
+    paid = payers(known.scope, ("revenue",))
+    row = ctx.store.row(
+        sa.select(
+            icount().label("people"), sa.func.coalesce(isum(paid.c.revenue), 0).label("revenue")
+        ).where(paid.c.person_id.in_(sa.select(members)))
+    )
+    return Size(row["people"], row["revenue"])
 
 
 def chosen_of(ctx: Context, said: str, period: Period) -> Chosen:

@@ -2,16 +2,17 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import sqlalchemy as sa
 
 from analytics.catalog import SEGMENT
 from analytics.command import Command, Context, says
-from analytics.habits import VISITING
+from analytics.habits import VISITING, payers
 from analytics.methods.portraits.clustering import CLEAR, VAGUE, Choice, Density, one_thread
 from analytics.methods.portraits.naming import (
     LOW,
@@ -21,22 +22,24 @@ from analytics.methods.portraits.naming import (
     Portrait,
     Rule,
 )
-from analytics.methods.portraits.rfm import BEST
+from analytics.methods.portraits.rfm import BEST, NAMES, names_of
 from analytics.period import Period
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
-from analytics.saved import RFM
+from analytics.saved import RFM, cell_scores, labelled
 from analytics.scope import Filters, in_words
 from analytics.segments import (
     Groups,
     Known,
     Method,
     Scaling,
+    Size,
     group,
     known_people,
     refuse_number,
     refuse_too_few,
 )
 from analytics.words import counted, listed, short_words, words
+from storage.sql import icount, isum
 
 #: Differences that are shown of each segment.
 SHOWN_DIFFERENCES = 3
@@ -80,10 +83,75 @@ class Segment(Command):
         ctx.tell("Reading what each person bought and visited")
         known = known_people(ctx, self.period, self.where, self.method)
         refuse_too_few(ctx, known, self.period, self.k or 0)
-        ctx.tell(f"Grouping {counted(len(known.people), 'buyer')}")
+        ctx.tell(f"Grouping {known.in_words}")
         with one_thread():
             groups = group(known, self.k, self.method, self.scaling)
-        return say(ctx, self, known, groups)
+        if not known.part.is_all:
+            ctx.tell(f"Assigning {counted(known.total.people, 'buyer')}")
+        return say(ctx, self, known, groups, placed(ctx, known, groups))
+
+
+# --- assign --------------------------------------------------------------------------------------
+
+#: Recency, and orders and spend together, scored 1 to 5.
+CellScores = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Everybody in the groups: sizes by label, and people by cell where there is a grid."""
+
+    sizes: dict[int, Size]
+    cells: dict[CellScores, int]
+
+
+def placed(ctx: Context, known: Known, groups: Groups) -> Placed:
+    """Those who are here by their labels; where they are a sample, all by the engine."""
+    if known.part.is_all:
+        return placed_here(known, groups)
+    if groups.grid:
+        people = payers(known.scope, RFM)
+        late, much = cell_scores(groups.grid, people)
+        each = sa.select(late.label("late"), much.label("much"), people.c.revenue).subquery("each")
+        keys: list[Any] = [each.c.late, each.c.much]
+    elif groups.model:
+        people = payers(known.scope, groups.model.traits)
+        each = labelled(groups.model, people).subquery("each")
+        keys = [each.c.place]
+    else:
+        raise TypeError("groups found in a sample have a grid or a model")
+    size = icount().label("people"), isum(each.c.revenue).label("revenue")
+    found = ctx.store.rows(sa.select(*keys, *size).group_by(*keys))
+    if groups.grid is None:
+        return Placed({int(r["place"]): Size(r["people"], r["revenue"]) for r in found}, {})
+    numbers = {p.name: p.label for p in groups.portraits}
+    sizes = dict.fromkeys(numbers.values(), Size(0, 0))
+    for row in found:
+        label = numbers.get(cell_name(row["late"], row["much"]))
+        if label is not None:  # cells of nobody in the sample are in the grid alone
+            before = sizes[label]
+            sizes[label] = Size(before.people + row["people"], before.revenue + row["revenue"])
+    return Placed(sizes, {(int(r["late"]), int(r["much"])): r["people"] for r in found})
+
+
+def cell_name(late: int, much: int) -> str:
+    """The name of a cell of the RFM grid."""
+    return NAMES[int(names_of(np.array([int(late)]), np.array([int(much)]))[0])][0]
+
+
+def placed_here(known: Known, groups: Groups) -> Placed:
+    """Counted in this process."""
+    revenue = known.people["revenue"].to_numpy()
+    sizes = {
+        p.label: Size(p.people, int(revenue[groups.labels == p.label].sum()))
+        for p in groups.portraits
+    }
+    cells: dict[CellScores, int] = {}
+    if groups.grid:
+        values = (known.people[key].to_numpy(dtype=np.float64) for key in RFM)
+        late, much = groups.grid.scores(*values)
+        cells = Counter(zip(late.tolist(), much.tolist(), strict=True))
+    return Placed(sizes, cells)
 
 
 # --- say -----------------------------------------------------------------------------------------
@@ -100,9 +168,9 @@ class Worth:
     revenue_share: float
 
 
-def say(ctx: Context, asked: Segment, known: Known, groups: Groups) -> Result:
+def say(ctx: Context, asked: Segment, known: Known, groups: Groups, everybody: Placed) -> Result:
     """The result of what was found."""
-    worths = worths_of(known.people, groups)
+    worths = worths_of(known, groups, everybody)
     title = f"Segments {in_words(asked.period)}"
     if asked.where:
         title += f" ({asked.where.words()})"
@@ -110,7 +178,7 @@ def say(ctx: Context, asked: Segment, known: Known, groups: Groups) -> Result:
         segments_table(worths, ctx.currency),
         shares_chart(worths),
         profile_table(known, groups),
-        *grid_tables(known, groups),
+        *grid_tables(groups, everybody),
         *differences_tables(groups),
         *rules_tables(groups, ctx.currency),
         *notes(known, groups, asked.method),
@@ -123,21 +191,19 @@ def say(ctx: Context, asked: Segment, known: Known, groups: Groups) -> Result:
     )
 
 
-def worths_of(people: pd.DataFrame, groups: Groups) -> list[Worth]:
+def worths_of(known: Known, groups: Groups, everybody: Placed) -> list[Worth]:
     """What each segment is worth, in the order of the portraits."""
-    revenue = people["revenue"].to_numpy()
-    total = int(revenue.sum())
     found = []
     for portrait in groups.portraits:
-        own = int(revenue[groups.labels == portrait.label].sum())
-        share = portrait.people / len(people)
-        found.append(Worth(portrait, portrait.people, share, own, own / total))
+        own = everybody.sizes.get(portrait.label, Size(0, 0))
+        shares = own.people / known.total.people, own.revenue / known.total.revenue
+        found.append(Worth(portrait, own.people, shares[0], own.revenue, shares[1]))
     return found
 
 
 def headline(worths: Sequence[Worth], known: Known, currency: str, *, grid: bool) -> str:
     """Who brings the most, and the silent segment that is worth the most to win back."""
-    buyers = words(len(known.people), "count")
+    buyers = words(known.total.people, "count")
     grouped = [w for w in worths if w.portrait.label >= 0]
     outside = next((w for w in worths if w.portrait.label < 0), None)
     if grid:
@@ -294,17 +360,15 @@ def profile_table(known: Known, groups: Groups) -> Table:
     return Table.of("Profiles (medians)", columns, records)
 
 
-def grid_tables(known: Known, groups: Groups) -> Iterator[Table]:
+def grid_tables(groups: Groups, everybody: Placed) -> Iterator[Table]:
     """People in each cell of the RFM grid, the most recent first; nothing for other methods."""
     if groups.grid is None:
         return
-    values = (known.people[key].to_numpy(dtype=np.float64) for key in RFM)
-    late, much = groups.grid.scores(*values)
     scores = range(1, BEST + 1)
     columns = [Column("late", "Recency score", "count")]
     columns += [Column(f"much_{m}", f"Orders and spend {m}", "count") for m in scores]
     rows = [
-        {"late": r} | {f"much_{m}": int(((late == r) & (much == m)).sum()) for m in scores}
+        {"late": r} | {f"much_{m}": everybody.cells.get((r, m), 0) for m in scores}
         for r in reversed(scores)
     ]
     yield Table.of("The grid: people in each cell (5 is best)", columns, rows)
@@ -397,10 +461,15 @@ def notes(known: Known, groups: Groups, method: Method) -> Iterator[Note]:
             "together; each name stands for some cells of that grid. The cuts are the same for "
             "everybody: no group is looked for, so this says who is where, not who is alike."
         )
-    if groups.sample < len(known.people):
+    if not known.part.is_all:
+        yield Note(
+            f"Medians, effects and the tree are those of {known.in_words}; people and revenue are "
+            "of all, who were assigned where the data are."
+        )
+    if groups.sample < known.total.people:
         yield Note(
             f"The segments were found on {words(groups.sample, 'count')} people, chosen by a hash "
-            f"of their ids, and all {words(len(known.people), 'count')} were assigned to them."
+            f"of their ids, and all {words(known.total.people, 'count')} were assigned to them."
         )
     yield Note(
         f"A tree of at most 12 leaves puts {words(groups.tree.fidelity, 'share')} of people into "
