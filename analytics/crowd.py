@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from analytics.command import Context
-from analytics.methods.compiled import Ints, Singles
+from analytics.methods.arrays import Ints, Singles
 from analytics.methods.embeddings import EXTRA, Embeddings
 from analytics.methods.recommenders import (
     COMPARE_ON,

@@ -9,9 +9,9 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from bot import terminal
 from bot.__main__ import main
 from bot.config import Settings, StateSettings, StoreSettings
+from bot.prompt import Words
 from bot.setup import Bot
 from tests.shop import shop_file
 
@@ -197,7 +197,7 @@ def test_words_are_completed_by_what_fits_the_verb(tmp_path: Path) -> None:
             state=StateSettings(url=f"sqlite:///{tmp_path / 'state.sqlite'}"),
         )
     )
-    completer = terminal.Words(bot)
+    completer = Words(bot)
 
     def completed(text: str) -> list[str]:
         return [c.text for c in completer.get_completions(Document(text), CompleteEvent())]

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
-from analytics.methods.compiled import Ints
+from analytics.methods.arrays import Ints
 from analytics.methods.itemsets import Itemsets
 from analytics.methods.rules import benjamini_hochberg
 
@@ -71,6 +70,9 @@ def bundles_of(itemsets: Itemsets, *, min_lift: float) -> Bundles:
 def _of_length(
     itemsets: Itemsets, length: int, min_lift: float
 ) -> tuple[Ints, Ints, Ints, Floats, Floats, Floats]:
+    # imported here: slow to load
+    from scipy.stats import hypergeom
+
     level = itemsets.levels[length - 1]
     n, rows = itemsets.n_baskets, len(level.counts)
     places = np.searchsorted(itemsets.levels[0].items[:, 0], level.items)

@@ -15,11 +15,6 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.kernel_approximation import Nystroem
-from sklearn.pipeline import make_pipeline
-from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeClassifier
 
 from analytics.methods.prediction import SEED, Bin, Prepared, auc, auc_error
 
@@ -61,6 +56,12 @@ class Classifier:
 
 def estimator(kind: Kind, rows: int) -> Any:
     """An unfitted model."""
+    # imported here: slow to load
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.pipeline import make_pipeline
+    from sklearn.tree import DecisionTreeClassifier
+
     match kind:
         case "tree":
             return DecisionTreeClassifier(
@@ -75,8 +76,11 @@ def estimator(kind: Kind, rows: int) -> Any:
             assert_never(kind)
 
 
-def margin() -> LinearSVC:
+def margin() -> Any:
     """A linear support vector machine; its dual is solved where rows are fewer than columns."""
+    # imported here: slow to load
+    from sklearn.svm import LinearSVC
+
     return LinearSVC(C=0.1, dual=False, random_state=SEED)
 
 

@@ -13,13 +13,9 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int32]
-Words = NDArray[np.uint64]
-Singles = NDArray[np.float32]
-Floats = NDArray[np.float64]
+from analytics.methods.arrays import Codes, Floats, Ints, Singles, Words
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Steps of conjugate gradients a row in a half step: more change little, the rounds go on.
 GRADIENT_STEPS = 3

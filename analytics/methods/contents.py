@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 #: Of so many items most like a new one by their words, the weights are taken over.
 LIKE = 20
@@ -19,6 +18,9 @@ WORD = r"[^\W_]+"
 
 def words_of(texts: Sequence[str]) -> sp.csr_matrix:
     """Items x words, each row of length 1, or 0 where an item has no word of another's."""
+    # imported here: slow to load
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectoriser = TfidfVectorizer(token_pattern=WORD, min_df=2, sublinear_tf=True, dtype=np.float32)
     try:
         return vectoriser.fit_transform(texts).tocsr()

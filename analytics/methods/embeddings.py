@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from analytics.methods.compiled import Floats, half_step
+from analytics.methods.arrays import Floats
 
 WIDTH = 64
 ROUNDS = 8
@@ -66,6 +66,9 @@ class Embeddings:
 
 def trained(bought: sp.csr_matrix, width: int = WIDTH, rounds: int = ROUNDS) -> Embeddings:
     """Embeddings of a table of people and items; the same for the same table."""
+    # imported here: slow to load
+    from analytics.methods.compiled import half_step
+
     by_person, by_item = bought.tocsr(), bought.T.tocsr()
     random = np.random.default_rng(SEED)
     people, items = (random.normal(0.0, 0.1, (n, width)) for n in bought.shape)

@@ -24,22 +24,11 @@ from typing import Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
-from mlxtend.frequent_patterns import apriori
-from mlxtend.frequent_patterns.fpcommon import setup_fptree
-from mlxtend.frequent_patterns.fpgrowth import fpg_step
 from numpy.typing import NDArray
 from pandas import DataFrame
 from scipy.sparse import coo_array
 
-from analytics.methods.compiled import (
-    Codes,
-    Ints,
-    bitmaps,
-    frequent_pairs,
-    longer_itemsets,
-    ranked_rows,
-    rows_by_item,
-)
+from analytics.methods.arrays import Codes, Ints
 
 Method = Literal["fpgrowth", "apriori", "bitmaps", "compiled"]
 Engine = Literal[
@@ -460,6 +449,10 @@ class _Found:
 
 def _fpgrowth(data: _Frequent, max_length: int | None, max_itemsets: int) -> Itemsets:
     """mlxtend's FP-tree, walked by mlxtend, but only as far as the limit on itemsets allows."""
+    # imported here: slow to load
+    from mlxtend.frequent_patterns.fpcommon import setup_fptree
+    from mlxtend.frequent_patterns.fpgrowth import fpg_step
+
     found = _Found(data, max_itemsets)
     if data.n_rows:
         tree, _, _ = setup_fptree(data.table(), data.support)
@@ -477,6 +470,9 @@ def _apriori(
     data: _Frequent, max_length: int | None, max_itemsets: int, max_bytes: int
 ) -> Itemsets:
     """mlxtend's Apriori, once the bitmaps have shown that the itemsets fit: it knows no limit."""
+    # imported here: slow to load
+    from mlxtend.frequent_patterns import apriori
+
     if (needed := APRIORI_BYTES_PER_CELL * data.cells) > max_bytes:
         support = data.support_of_cells(max_bytes)
         if support is not None:
@@ -542,6 +538,14 @@ def _compiled(
     Pairs are counted in one pass along the baskets, in several where their table is too large. From
     triples on, each item's bitmaps are read off those of the whole market.
     """
+    # imported here: slow to load
+    from analytics.methods.compiled import (
+        bitmaps,
+        longer_itemsets,
+        ranked_rows,
+        rows_by_item,
+    )
+
     codes, rank = _by_count(baskets, minimum)
     item_counts = baskets.item_counts[codes]
     longest = min(max_length or len(codes), len(codes))
@@ -587,6 +591,9 @@ def _compiled(
 
 def _pairs(starts: Ints, ranks: Codes, items: int, minimum: int) -> tuple[Ints, Codes, Ints]:
     """Where each item's partners end, the partners, and the counts of these pairs."""
+    # imported here: slow to load
+    from analytics.methods.compiled import frequent_pairs
+
     found = []
     first = total = 0
     while first < items:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import digamma, gammaln, hyp2f1
 
 Floats = NDArray[np.float64]
@@ -208,6 +207,9 @@ def maximise(
     With `one_rate` the first two are r and alpha, which may grow together without end. Raises
     NoFitError where there is no maximum inside.
     """
+
+    # imported here: slow to load
+    from scipy.optimize import minimize
 
     def loss(logs: Floats) -> tuple[float, Floats]:
         value, gradient = likelihood(np.exp(logs))

@@ -15,11 +15,6 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, roc_auc_score
-from sklearn.tree import DecisionTreeClassifier
 
 Kind = Literal["boosting", "logistic", "tree"]
 Floats = NDArray[np.float64]
@@ -74,6 +69,11 @@ class Model:
 
 def estimator(kind: Kind, n: int, categorical: Sequence[int], seed: int) -> Any:
     """An unfitted model; sizes follow the number of rows."""
+    # imported here: slow to load
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.tree import DecisionTreeClassifier
+
     match kind:
         case "boosting":
             many = n >= MANY_ROWS
@@ -231,6 +231,9 @@ class Quality:
 
 def quality(labels: Labels, probabilities: Floats) -> Quality:
     """Of probabilities of label 1; both labels must be among the rows."""
+    # imported here: slow to load
+    from sklearn.metrics import average_precision_score
+
     n, share = len(labels), float(labels.mean())
     area = auc(labels, probabilities)
     error = auc_error(area, int(labels.sum()), n - int(labels.sum()))
@@ -252,6 +255,9 @@ def quality(labels: Labels, probabilities: Floats) -> Quality:
 
 def auc(labels: Labels, scores: Floats) -> float:
     """Area under the ROC curve: the chance that a 1 stands above a 0."""
+    # imported here: slow to load
+    from sklearn.metrics import roc_auc_score
+
     return float(roc_auc_score(labels, scores))
 
 
@@ -315,6 +321,9 @@ def drivers(model: Model, features: Floats, labels: Labels, *, seed: int = SEED)
 
 def rank_correlation(one: Floats, other: Floats) -> float:
     """Spearman's, over rows where the first is known; 0 where one does not vary."""
+    # imported here: slow to load
+    from scipy.stats import rankdata
+
     kept = ~np.isnan(one)
     a, b = rankdata(one[kept]), rankdata(other[kept])
     if len(a) < 2 or a.std() == 0 or b.std() == 0:

@@ -29,7 +29,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from analytics.methods.compiled import Codes, Floats, Ints, Singles, best_items, nearest
+from analytics.methods.arrays import Codes, Floats, Ints, Singles
 from analytics.methods.contents import words_of
 from analytics.methods.embeddings import Embeddings, trained
 
@@ -176,6 +176,9 @@ class Recommender:
         is not recommended.
         """
         if sp.issparse(self.weights):
+            # imported here: slow to load
+            from analytics.methods.compiled import best_items
+
             return best_items(*cells(bought), *self.links, self.rank, self.hidden, n)
         found = np.full((bought.shape[0], n), -1, dtype=np.int64)
         for start in range(0, bought.shape[0], ROWS):
@@ -239,6 +242,9 @@ def neighbours(table: sp.csr_matrix, k: int = NEIGHBOURS, shrink: float = SHRINK
 
     Of equally like items those of lower columns stand first.
     """
+    # imported here: slow to load
+    from analytics.methods.compiled import nearest
+
     squares = table.multiply(table).sum(axis=0)
     norms = np.sqrt(np.asarray(squares, dtype=np.float64).ravel()) + 1e-9
     found, alike = nearest(*cells(table.T.tocsr()), *cells(table), norms, shrink, k)

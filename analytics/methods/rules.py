@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pandas import DataFrame, Series
-from scipy.stats import hypergeom
 
-from analytics.methods.compiled import Ints
+from analytics.methods.arrays import Ints
 from analytics.methods.itemsets import Counted, Itemsets, MiningTooLargeError
 
 Items = frozenset[Hashable]
@@ -244,6 +243,9 @@ def significance(rules: DataFrame, n_baskets: int, *, tested: int | None = None)
     rules chosen for their strength and tested only among themselves look better than they are
     (Webb 2007, "Discovering significant patterns").
     """
+    # imported here: slow to load
+    from scipy.stats import hypergeom
+
     tested = len(rules) if tested is None else tested
     if tested < len(rules):
         raise ValueError(f"{len(rules)} rules cannot come from {tested} tested")

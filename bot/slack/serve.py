@@ -20,6 +20,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from analytics.errors import DataUnavailableError, UserError
+from analytics.methods.slow import load_all
 from bot import logs, spans
 from bot.config import OperateSettings, Settings, secret
 from bot.scheduling import take_config
@@ -431,6 +432,8 @@ def serve(settings: Settings, role: Literal["all", "edge", "analyst"] = "all") -
         "analyst": Role("analyst", partial(refusing, analyst), analyst_up, ANALYST_WITHIN_S),
     }
     chosen = list(roles.values()) if role == "all" else [roles[role]]
+    if role != "edge":
+        load_all()  # once, for all that are born
     status = Supervisor(chosen).run()
     log.info("stopped", extra={"status": status})
     return status

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analytics.errors import UserError
-from bot.__main__ import DEMO
+from bot.actions import DEMO
 from bot.config import StateSettings, StoreSettings
 from bot.setup import Bot
 from bot.slack.answering import rows_shown

@@ -22,7 +22,6 @@ from typing import Any, Literal
 from zipfile import BadZipFile
 
 import duckdb
-import openpyxl
 import pyarrow as pa
 
 from storage.load.errors import LoadError
@@ -429,6 +428,9 @@ def _parquet_cast(type_: str, name: str) -> tuple[str, str]:
 
 
 def _stage_excel(connection: duckdb.DuckDBPyConnection, path: Path, reading: Reading) -> Staged:
+    # imported here: slow to load
+    import openpyxl
+
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except (OSError, KeyError, ValueError, BadZipFile) as error:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.tree import DecisionTreeClassifier
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -74,6 +73,9 @@ def boxes_of(table: Floats, inside: Flags, traits: Sequence[str]) -> Boxes:
 
 def leaves_of(table: Floats, inside: Flags) -> tuple[Bounds, ...]:
     """The leaves of a tree in which most people are inside, as bounds on every column."""
+    # imported here: slow to load
+    from sklearn.tree import DecisionTreeClassifier
+
     tree = DecisionTreeClassifier(
         max_leaf_nodes=LEAVES, min_samples_leaf=LEAST_IN_LEAF, random_state=SEED
     ).fit(table, inside.astype(np.int64))

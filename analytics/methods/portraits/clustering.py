@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import DBSCAN, HDBSCAN, KMeans
-from sklearn.metrics import adjusted_rand_score, davies_bouldin_score
-from sklearn.neighbors import KDTree
 from threadpoolctl import threadpool_limits
 
 Points = NDArray[np.float32]
@@ -117,11 +114,17 @@ class Density:
 
 def one_thread() -> threadpool_limits:
     """Within this block the numerical libraries use one thread each."""
+    # imported here: slow to load; the limit is on the pools of libraries loaded by then
+    import sklearn  # noqa: F401
+
     return threadpool_limits(1)
 
 
 def centres_of(points: Points, k: int, *, starts: int = 10, seed: int = SEED) -> Points:
     """K-means (k-means++, Lloyd), the best of `starts`; centres in a fixed order."""
+    # imported here: slow to load
+    from sklearn.cluster import KMeans
+
     model = KMeans(k, n_init=starts, random_state=seed, algorithm="lloyd").fit(points)
     centres: Points = model.cluster_centers_.astype(np.float32)
     return centres[np.lexsort(centres.T[::-1])]
@@ -235,6 +238,9 @@ def judge(points: Points, k: int) -> Choice:
 
 def compare(points: Points, ks: Sequence[int]) -> tuple[Candidate, ...]:
     """Each number of groups fitted on the points, and judged on the first JUDGE_ON of them."""
+    # imported here: slow to load
+    from sklearn.metrics import davies_bouldin_score
+
     centres = [centres_of(points, k, starts=4) for k in ks]
     labellings = [assign(points, c) for c in centres]
     judged = points[:JUDGE_ON]
@@ -300,6 +306,9 @@ def stability(points: Points, k: int, refits: int = REFITS) -> float:
     Agreement is measured on the first JUDGE_ON points (Hubert and Arabie 1985; bootstrap as in
     Fang and Wang 2012).
     """
+    # imported here: slow to load
+    from sklearn.metrics import adjusted_rand_score
+
     points = points[:JUDGE_ON]
     base = assign(points, centres_of(points, k))
     few = kinds(points) < 10 * k  # so few that a resample may lack some
@@ -319,6 +328,9 @@ def dense_groups(points: Points, neighbours: int = 0) -> Density:
     `neighbours` (with the point itself) make a core; by default 2 % of the points, 10 at least, 40
     at most. Raises ValueError above DBSCAN_LIMIT points.
     """
+    # imported here: slow to load
+    from sklearn.cluster import DBSCAN
+
     if len(points) > DBSCAN_LIMIT:
         raise ValueError(f"{len(points)} points; DBSCAN takes {DBSCAN_LIMIT}")
     neighbours = neighbours or min(max(10, len(points) // 50), 40)
@@ -333,6 +345,9 @@ def nested_groups(points: Points, least: int = 0) -> Density:
     `least` people make a group; by default 2 % of them, 10 at least. Raises ValueError above
     HDBSCAN_LIMIT points.
     """
+    # imported here: slow to load
+    from sklearn.cluster import HDBSCAN
+
     if len(points) > HDBSCAN_LIMIT:
         raise ValueError(f"{len(points)} points; HDBSCAN takes {HDBSCAN_LIMIT}")
     least = least or max(LEAST_GROUP, len(points) // 50)
@@ -356,6 +371,9 @@ def knee_radius(points: Points, neighbours: int) -> float:
 
     The k-distance plot of Ester et al. (1996), read as in Satopää et al. (2011).
     """
+    # imported here: slow to load
+    from sklearn.neighbors import KDTree
+
     distances = KDTree(points).query(points, k=min(neighbours, len(points)))[0][:, -1]
     distances = np.sort(distances)
     low, high = float(distances[0]), float(distances[-1])

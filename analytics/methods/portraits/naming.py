@@ -8,13 +8,11 @@ called; two groups never bear one name.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.tree import DecisionTreeClassifier
 
 from analytics.methods.portraits.clustering import SEED, Labels
 from analytics.result import Unit
@@ -240,6 +238,8 @@ def ranks_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean ranks from 1, ties sharing theirs; small whole numbers are counted, not sorted."""
     n = len(values)
     if not n or values.min() < 0 or values.max() > 4 * n or (values != np.floor(values)).any():
+        from scipy.stats import rankdata  # imported here: slow to load
+
         ranks: NDArray[np.float64] = rankdata(values)
         return ranks
     whole = values.astype(np.int64)
@@ -379,14 +379,17 @@ def grow_tree(people: pd.DataFrame, labels: Labels, traits: Sequence[Trait]) -> 
     return Tree(float(fidelity), rules_of(grown, table, own, traits))
 
 
-def new_tree(n: int) -> DecisionTreeClassifier:
+def new_tree(n: int) -> Any:
     """A shallow tree for `n` rows."""
+    # imported here: slow to load
+    from sklearn.tree import DecisionTreeClassifier
+
     least = max(2, n // 200)
     return DecisionTreeClassifier(max_leaf_nodes=LEAVES, min_samples_leaf=least, random_state=SEED)
 
 
 def rules_of(
-    model: DecisionTreeClassifier, table: NDArray[np.float64], own: Labels, traits: Sequence[Trait]
+    model: Any, table: NDArray[np.float64], own: Labels, traits: Sequence[Trait]
 ) -> tuple[Rule, ...]:
     """The rule of each group's largest leaf, by label; the path's bounds on a trait are merged."""
     leaves = model.apply(table)
@@ -401,9 +404,7 @@ def rules_of(
     return tuple(rules)
 
 
-def bounds_of(
-    model: DecisionTreeClassifier, leaf: int, traits: Sequence[Trait]
-) -> tuple[Bound, ...]:
+def bounds_of(model: Any, leaf: int, traits: Sequence[Trait]) -> tuple[Bound, ...]:
     """The bounds on the way from the root to a leaf, in the order of `traits`."""
     tree = model.tree_
     parents = {}
