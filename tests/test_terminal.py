@@ -3,12 +3,16 @@
 import csv
 import io
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
+from analytics.methods.slow import SLOW
 from bot.__main__ import main
 from bot.config import Settings, StateSettings, StoreSettings
 from bot.prompt import Words
@@ -214,3 +218,27 @@ def test_the_pages_are_written(tmp_path: Path) -> None:
     assert main(["docs", "--to", str(tmp_path)]) == 0
     assert (tmp_path / "commands.md").read_text(encoding="utf-8").startswith("# Commands")
     assert "`store.url`" in (tmp_path / "configuration.md").read_text(encoding="utf-8")
+
+
+# --- the start -----------------------------------------------------------------------------------
+
+SOURCES = Path(__file__).parents[1]
+
+
+def test_slow_libraries_are_not_loaded_before_a_question_needs_them() -> None:
+    asks = (
+        "import sys, bot.actions, bot.terminal, analytics.commands\n"
+        f"print([m for m in {SLOW!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asks], cwd=SOURCES, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_library_that_is_loaded_late_is_loaded_before_the_forks() -> None:
+    late = re.compile(r"^\s+(?:from|import) ((?:sklearn|scipy|mlxtend|numba)[\w.]*)", re.MULTILINE)
+    files = (SOURCES / "analytics").rglob("*.py")
+    found = {name for f in files for name in late.findall(f.read_text(encoding="utf-8"))}
+    assert found - {"sklearn"} <= set(SLOW)
+    assert "sklearn.cluster" in found

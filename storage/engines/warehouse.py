@@ -72,7 +72,7 @@ class WarehouseEngine(Engine):
             )
         except (sa.exc.NoSuchModuleError, ImportError) as error:
             raise StoreUnavailableError(
-                f"The packages for {kind.capitalize()} are not installed.",
+                f"The packages for {self.version} are not installed.",
                 hint=f"Run: pip install {PACKAGES.get(kind, kind)}",
             ) from error
         except (sa.exc.ArgumentError, ValueError) as error:
@@ -109,7 +109,7 @@ class WarehouseEngine(Engine):
     @property
     def version(self) -> str:
         """Such as `Trino`: warehouses have no version that says much."""
-        return self.name.capitalize()
+        return "BigQuery" if self.name == "bigquery" else self.name.capitalize()
 
     def compile(self, statement: Statement) -> tuple[str, tuple[Any, ...]]:
         """The maker's text, and the values in the order in which the text names them."""

@@ -219,6 +219,18 @@ def test_planted_segments_are_found_named_and_valued(ctx: Context) -> None:
     assert "Champions are 20 % of 200 buyers" in result.headline
 
 
+def test_planted_segments_are_found_in_half_of_the_people_and_all_are_counted(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ctx.store, **planted())
+    exact = ["people", "people_share", "revenue", "revenue_share"]
+    of_all = table(ask(ctx, k=4), "Segments")[exact]
+    monkeypatch.setattr("analytics.segments.MOST_PEOPLE", 100)
+    of_half = table(ask(ctx, k=4), "Segments")[exact]  # the order, and names, are the sample's
+    assert sorted(of_half["people"]) == [30, 40, 50, 80]
+    assert sorted(of_half.to_numpy().tolist()) == sorted(of_all.to_numpy().tolist())
+
+
 def test_every_engine_gives_the_same_answer(ctx: Context) -> None:
     rows = planted()
     fill(ctx.store, **rows)

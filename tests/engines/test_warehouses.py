@@ -168,7 +168,7 @@ def test_a_warehouse_whose_url_is_none(url: str) -> None:
 
 def test_a_warehouse_that_finds_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    with pytest.raises(StoreUnavailableError, match="Bigquery refused") as refusal:
+    with pytest.raises(StoreUnavailableError, match="BigQuery refused") as refusal:
         open_engine("bigquery://project/shop")
     assert "none.json" in refusal.value.detail
 
