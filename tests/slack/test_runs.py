@@ -98,12 +98,12 @@ class World:
         self.kept = Schedules(bot.state)
 
     def schedule(self, question: str = "tide", **more: Any) -> int:
-        """One whose run is due now, in a quarter of an hour's steps of UTC."""
-        now = self.bot.state.now()
+        """One whose only run is due: by its own minute, else that of `now` may be due as well."""
+        due = self.bot.state.now() - dt.timedelta(seconds=1)
         values: dict[str, Any] = {
-            "question": question, "every": f"day {now:%H:%M}", "zone": "UTC", "channel": "C1",
+            "question": question, "every": f"day {due:%H:%M}", "zone": "UTC", "channel": "C1",
             "place": "#growth", "owner": "U0ANN", "team": "", "surface": "slack",
-            "next_at": now - dt.timedelta(seconds=1), "next_day": now.date(),
+            "next_at": due, "next_day": due.date(),
         }  # fmt: skip
         return self.kept.add(**values | more)
 
