@@ -7,9 +7,11 @@ form and Home goes to Slack's `blocks.validate`, which judges it and posts nothi
 
 import datetime as dt
 import email.utils
+import errno
 import os
 import secrets
 import shutil
+import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -101,6 +103,7 @@ def checks(
     except StateError as error:
         yield Check("fail", "state", error.message, error.hint)
     yield from of_store(settings, state)
+    yield from of_ports(settings, state)
     yield from of_secrets(settings, environment)
     try:
         token = secret("SLACK_BOT_TOKEN", environment)
@@ -186,6 +189,37 @@ def of_data(settings: Settings, through: dt.datetime | None) -> Check:
     if settings.clock == "now" and age > OLD_DATA_S:
         return Check("warn", "data", said, "Look whether what loads them still runs.")
     return Check("ok", "data", said)
+
+
+# The ports.
+
+
+def of_ports(settings: Settings, state: State | None) -> Iterator[Check]:
+    """Whether the bot can listen where it is told to, or does so already."""
+    told = [("operate", settings.operate.host, settings.operate.port)]
+    if settings.slack.mode == "http":
+        told.append(("slack", settings.slack.host, settings.slack.port))
+    for section, host, port in told:
+        if not port:
+            continue
+        name, where = f"{section}.port", f"{host}:{port}"
+        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            with socket.socket(kind) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind((host, port))
+            yield Check("ok", name, f"{where} is free")
+        except OSError as error:
+            edges = processes.living(state, "edge") if state is not None else []
+            if edges and error.errno == errno.EADDRINUSE:
+                yield Check("ok", name, f"{where} is held while {edges[0].name} runs")
+                continue
+            yield Check(
+                "fail",
+                name,
+                f"nobody can listen on {where}: {error.strerror or error}",
+                f"Stop what listens there, or change {section}.host and {section}.port.",
+            )
 
 
 # The secrets.

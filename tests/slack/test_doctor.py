@@ -1,6 +1,7 @@
 """The doctor: each fault is named with what to do, and a sound bot has none."""
 
 import datetime as dt
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from slack_sdk.oauth.installation_store import Installation
 from slack_sdk.web import SlackResponse
 
-from bot.config import Settings, SlackSettings, StateSettings, StoreSettings
+from bot.config import OperateSettings, Settings, SlackSettings, StateSettings, StoreSettings
 from bot.slack.doctor import (
     DISK_FAIL_BYTES,
     Check,
@@ -24,6 +25,7 @@ from bot.slack.doctor import (
 )
 from bot.slack.oauth import workspaces_of
 from bot.slack.sendable import assert_sendable
+from storage import processes
 from storage.state import State
 from tests.slack.conftest import FakeSlack
 
@@ -167,6 +169,36 @@ def test_a_token_of_another_workspace_fails(settings: Settings) -> None:
     slack.team = "T2TWO"
     (check,) = of_slack(slack, settings, None, live=False, team="T1ONE")
     assert (check.status, check.said) == ("fail", "it is that of T2TWO")
+
+
+def on_port(settings: Settings, port: int) -> Settings:
+    """Told to listen there."""
+    return settings.model_copy(update={"operate": OperateSettings(port=port)})
+
+
+def test_a_port_is_looked_at_only_where_one_is_named(settings: Settings, slack: FakeSlack) -> None:
+    assert "operate.port" not in found(settings, slack, {})
+
+
+def test_a_port_that_another_program_holds_fails(settings: Settings, slack: FakeSlack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        check = found(on_port(settings, port), slack, {})["operate.port"]
+        assert (check.status, check.said.split(": ")[0]) == (
+            "fail", f"nobody can listen on 127.0.0.1:{port}",
+        )  # fmt: skip
+        assert "change operate.host and operate.port" in check.hint
+    assert found(on_port(settings, port), slack, {})["operate.port"].status == "ok"
+
+
+def test_a_port_that_the_running_bot_holds_is_well(settings: Settings, slack: FakeSlack) -> None:
+    state = State.open(settings.state.url)
+    processes.beat(state, "edge-1", "edge", {})
+    state.close()
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        check = found(on_port(settings, port), slack, {})["operate.port"]
+    assert (check.status, check.said) == ("ok", f"127.0.0.1:{port} is held while edge-1 runs")
 
 
 def test_a_full_disk_fails() -> None:
