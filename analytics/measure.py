@@ -81,15 +81,18 @@ def spans_of(store: Store, zone: ZoneInfo, tables: Sequence[str] = ()) -> Spans:
         ("events", events.c["at"], sa.true()),
         ("ratings", ratings.c["at"], sa.true()),
     )
-    parts = [
-        sa.select(
-            sa.literal_column(f"'{name}'", sa.Text).label("name"),
-            sa.func.min(at).label("first_at"),
-            sa.func.max(at).label("last_at"),
-        ).where(condition)
-        for name, at, condition in clocks
-        if not tables or name in tables
-    ]
+
+    def ends(name: str, at: Any, condition: Any) -> sa.Select[*tuple[Any, ...]]:
+        found: list[Any] = [sa.func.min(at), sa.func.max(at)]
+        if store.engine.one_end_at_a_time:
+            found = [sa.select(end).where(condition).scalar_subquery() for end in found]
+            condition = sa.true()
+        named = sa.literal_column(f"'{name}'", sa.Text).label("name")
+        return sa.select(named, found[0].label("first_at"), found[1].label("last_at")).where(
+            condition
+        )
+
+    parts = [ends(*clock) for clock in clocks if not tables or clock[0] in tables]
     found = {
         r["name"]: Span(local_date(r["first_at"], zone), local_date(r["last_at"], zone))
         for r in store.known(sa.union_all(*parts))

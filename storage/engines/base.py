@@ -176,6 +176,8 @@ class Engine(ABC):
     schema_lock: ClassVar[str] = ""
     #: fits itemsets and factors where the rows are
     library: Library | None = None
+    #: the least or the greatest of an indexed column is read off its index, both together are not
+    one_end_at_a_time: ClassVar[bool] = False
     #: totals per day can be kept in it, and stay right whoever writes
     keeps_totals: ClassVar[bool] = False
     #: makes totals per day follow the rows; None: they are neither kept nor read

@@ -56,6 +56,7 @@ class SqliteEngine(Engine):
 
     name = "sqlite"
     faults = (sqlite3.Error,)
+    one_end_at_a_time = True
     keeps_totals = True
 
     def __init__(self, path: str) -> None:
