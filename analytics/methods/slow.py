@@ -5,6 +5,8 @@ from importlib import import_module
 SLOW = (
     "analytics.methods.compiled",
     "mlxtend.frequent_patterns",
+    "mlxtend.frequent_patterns.fpcommon",
+    "mlxtend.frequent_patterns.fpgrowth",
     "scipy.optimize",
     "scipy.stats",
     "sklearn.calibration",
