@@ -30,7 +30,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-import chdb
+with contextlib.suppress(ImportError):  # an extra: only the process of the front needs it
+    import chdb
 
 from storage.engines.clickhouse import SETTINGS
 from tests.engines.cluster import LOCAL, START_WITHIN_S, free_port, listens
