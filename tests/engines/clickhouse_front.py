@@ -208,7 +208,7 @@ class Front(BaseHTTPRequestHandler):
         try:
             user = self.allowed(name, password, values.get("query") or body.decode())
             content, form = answered(self.folder, user, values, body)
-        except (RefusedError, RuntimeError) as error:  # chdb has two ChdbError, of RuntimeError both
+        except (RefusedError, RuntimeError) as error:  # each of chdb's packages has its ChdbError
             text = str(error)
             code = int(text.removeprefix("Code: ").partition(".")[0])
             headers["X-ClickHouse-Exception-Code"] = str(code)
