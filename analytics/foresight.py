@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analytics.catalog import ENTITY
 from analytics.command import Context
 from analytics.entities import CART_EVENT, product_ranges, rows_of
-from analytics.parts import EVERYBODY, Part
+from analytics.parts import EVERYBODY, Shard
 from analytics.period import DAY, between
 from analytics.result import Unit
 from analytics.scope import Scope, Window, day_number
@@ -69,7 +69,7 @@ def known_at(
     active: int,
     days: int,
     ahead: bool,
-    part: Part = EVERYBODY,
+    part: Shard = EVERYBODY,
 ) -> pd.DataFrame:
     """People who ordered in the `active` days before a cut, in the order of ids, with TRAITS.
 
@@ -100,7 +100,7 @@ def known_at(
     return with_traits(found, cut, days / look)
 
 
-def bought_before(scope: Scope, cut: dt.date, active: int, days: int, part: Part) -> sa.Subquery:
+def bought_before(scope: Scope, cut: dt.date, active: int, days: int, part: Shard) -> sa.Subquery:
     """Per person who ordered within the last `active` days: orders, spend, and lately."""
     rows = rows_of("orders", scope)
     day = scope.local_day(rows.c["at"]).label("day")
@@ -161,7 +161,7 @@ def visit_habits(scope: Scope, bought: sa.Subquery, cut: dt.date, days: int) -> 
     )
 
 
-def bought_after(scope: Scope, part: Part) -> sa.Subquery:
+def bought_after(scope: Scope, part: Shard) -> sa.Subquery:
     """Those of a part who ordered in the scope's window."""
     rows = rows_of("orders", scope)
     return (

@@ -224,7 +224,7 @@ def visit_habits(scope: Scope) -> sa.Subquery | None:
         scope = scope.slicing(None)
     if scope.missing(sessions):
         return None
-    source = source_of("sessions", scope, VISIT_SUMS)
+    source = source_of("sessions", scope, VISIT_SUMS, by_person=True)
     rows = source.rows
     each: Sql = rows.c.visits if source.is_totals else ONE
     devices: list[Any] = []

@@ -20,7 +20,7 @@ from analytics.scope import Scope, Window, day_number, day_of, days_before, inst
 from analytics.totals import source_of
 from analytics.words import date_words, listed
 from storage.schema import EPOCH, events, order_lines, orders, people, ratings
-from storage.sql import Sql, isum, json_text
+from storage.sql import Sql, distinct_where, isum, json_text
 from storage.store import Store
 
 #: Far enough back for `ever`.
@@ -132,9 +132,10 @@ def aggregate(measure: Measure, rows: sa.FromClause, *conditions: Sql) -> Sql:
         value: Sql = value_of(rows, measure.column) if measure.column else sa.literal_column("1")
         return sa.func.count(sa.case((sa.and_(*wanted), value)) if wanted else value)
     value = value_of(rows, measure.column)
-    chosen = sa.case((sa.and_(*wanted), value)) if wanted else value
     if measure.aggregate == "distinct":
-        return sa.func.count(sa.distinct(chosen))
+        plain: Sql = sa.func.count(sa.distinct(value))
+        return distinct_where(value, sa.and_(*wanted)) if wanted else plain
+    chosen = sa.case((sa.and_(*wanted), value)) if wanted else value
     return sa.func.coalesce(isum(chosen), sa.literal_column("0"))
 
 

@@ -21,7 +21,7 @@ BUCKETS = 10_000
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """The people of the buckets `low <= bucket < high`; by itself everybody."""
 
     low: int = 0
@@ -45,18 +45,18 @@ class Part:
         return [own >= self.low] * (self.low > 0) + [own < self.high] * (self.high < BUCKETS)
 
 
-EVERYBODY = Part()
+EVERYBODY = Shard()
 
 
-def sample_of(people: int | None, most: int) -> Part:
+def sample_of(people: int | None, most: int) -> Shard:
     """About `most` of the people, always the same; everybody where they are no more."""
-    return Part(high=max(1, BUCKETS * most // people)) if people and people > most else EVERYBODY
+    return Shard(high=max(1, BUCKETS * most // people)) if people and people > most else EVERYBODY
 
 
-def parts_of(people: int | None, most: int) -> list[Part]:
+def parts_of(people: int | None, most: int) -> list[Shard]:
     """All the people, in parts of about `most`."""
     n = min(-(-people // most), BUCKETS) if people and people > most else 1
-    return [Part(BUCKETS * i // n, BUCKETS * (i + 1) // n) for i in range(n)]
+    return [Shard(BUCKETS * i // n, BUCKETS * (i + 1) // n) for i in range(n)]
 
 
 def crowd_of(ctx: Context, scope: Scope, most: int) -> int | None:
@@ -70,7 +70,7 @@ def crowd_of(ctx: Context, scope: Scope, most: int) -> int | None:
     return n if n > most else None
 
 
-def drawn_words(sample: Part, people: int) -> str:
+def drawn_words(sample: Shard, people: int) -> str:
     """`a stable sample of about 500,000 of 3,000,000 people (by a hash of their ids)`."""
     drawn = decimal_words(round(people * sample.share))
     of = counted(people, "person", "people")

@@ -29,7 +29,7 @@ from analytics.methods.portraits.boxes import Bounds, Boxes
 from analytics.methods.portraits.model import Model
 from analytics.methods.portraits.rfm import BEST, NAMES, Grid
 from analytics.methods.portraits.scaling import LIMIT
-from analytics.parts import EVERYBODY, Part
+from analytics.parts import EVERYBODY, Shard
 from analytics.period import Period, parse_period
 from analytics.scope import Filter, Filters, Scope, scope_of, start_of_day
 from analytics.words import EXPONENTS, listed
@@ -193,7 +193,7 @@ def narrowed(scope: Scope, members: Members) -> Scope:
 
 
 def in_segments(
-    ctx: Context, scope: Scope, people: pd.DataFrame, part: Part = EVERYBODY
+    ctx: Context, scope: Scope, people: pd.DataFrame, part: Shard = EVERYBODY
 ) -> pd.DataFrame:
     """Those of the rows, all of a part, who are in the scope's saved segments; all where none is.
 

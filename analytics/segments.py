@@ -37,7 +37,7 @@ from analytics.methods.portraits.clustering import (
 from analytics.methods.portraits.model import Model, model_of
 from analytics.methods.portraits.naming import Portrait, Trait, Tree, grow_tree, portraits
 from analytics.methods.portraits.scaling import fit_scaler, stable_sample
-from analytics.parts import MOST_PEOPLE, Part, crowd_of, drawn_words, sample_of
+from analytics.parts import MOST_PEOPLE, Shard, crowd_of, drawn_words, sample_of
 from analytics.period import Period
 from analytics.scope import Filters, Scope, in_words, scope_of
 from analytics.words import counted, date_words, words
@@ -82,7 +82,7 @@ class Known:
     """
 
     people: pd.DataFrame
-    part: Part
+    part: Shard
     total: Size
     scope: Scope
     traits: tuple[Trait, ...]

@@ -45,6 +45,7 @@ from storage.totals import (
     TOTALS,
     Kept,
     Writes,
+    day_visits,
     item_days,
     person_day_visits,
     person_days,
@@ -85,10 +86,16 @@ class Aggregated:
     is_totals: bool
 
 
-def source_of(entity: str, scope: Scope, measures: Sequence[Measure]) -> Aggregated:
-    """The entity's totals where they answer exactly, else its rows. Raises CannotAnswerError."""
+def source_of(
+    entity: str, scope: Scope, measures: Sequence[Measure], *, by_person: bool = False
+) -> Aggregated:
+    """The entity's totals where they answer exactly, else its rows. Raises CannotAnswerError.
+
+    `by_person`: the rows that come back have to say whose they are.
+    """
     asked = {m: summed(m) for m in measures}
-    rows = totals_of(entity, scope) if all(asked.values()) else None
+    by_person = by_person or any(m.column == "person_id" for m in measures)
+    rows = totals_of(entity, scope, by_person=by_person) if all(asked.values()) else None
     if rows is None:
         return Aggregated(rows_of(entity, scope), {m: m for m in measures}, is_totals=False)
     return Aggregated(rows, {m: s for m, s in asked.items() if s is not None}, is_totals=True)
@@ -135,7 +142,7 @@ def of_items(measure: Measure) -> bool:
     return all(name in ("kind", "item_id", "is_product") for name, _ in measure.where)
 
 
-def totals_of(entity: str, scope: Scope) -> sa.FromClause | None:
+def totals_of(entity: str, scope: Scope, *, by_person: bool) -> sa.FromClause | None:
     """The entity's totals per day in the scope's span; None where they don't know the question.
 
     Those of visits bear their number as `visits`, those of order lines as `lines`.
@@ -148,7 +155,7 @@ def totals_of(entity: str, scope: Scope) -> sa.FromClause | None:
             chosen: Rows = sa.select(person_days.c.person_id, person_days.c.day)
             return chosen.where(*within(person_days, span)).subquery(entity)
         case "sessions" if not scope.filters and scope.totals.whole_visits:
-            return visits_kept(scope, span)
+            return visits_kept(scope, span, by_person=by_person)
         case "order_lines" | "orders" if of_items_only(scope):
             return lines_kept(entity, scope, span)
         case _:
@@ -185,25 +192,29 @@ def within(table: sa.Table, span: tuple[int, int]) -> tuple[Sql, Sql]:
     )
 
 
-def visits_kept(scope: Scope, span: tuple[int, int]) -> sa.FromClause | None:
-    """The visits' totals with the question's slices; None where a slice is not held."""
-    kept = person_day_visits
+def visits_kept(scope: Scope, span: tuple[int, int], *, by_person: bool) -> sa.FromClause | None:
+    """The visits' totals with the question's slices, by person only where they are asked for or
+    split by; None where a slice is not held.
+    """
+    places = [scope.place(ENTITY["sessions"], d) for d in scope.slices]
+    of_people = "people" in places
+    kept = person_day_visits if by_person or of_people else day_visits
     main: sa.FromClause = kept
+    if of_people:
+        main = kept.outerjoin(people, people.c.person_id == kept.c.person_id)
     slices: list[Sql] = []
-    for dimension, name in zip(scope.slices, slice_names(scope), strict=True):
-        table = scope.place(ENTITY["sessions"], dimension)
+    for dimension, table, name in zip(scope.slices, places, slice_names(scope), strict=True):
         path = dimension.path(table) if table else None
         if table == "events" and path is not None and path[0] in HELD and not path[1]:
             slices.append(kept.c[path[0]].label(name))
         elif table == "people":
-            if main is kept:
-                main = kept.outerjoin(people, people.c.person_id == kept.c.person_id)
             slices.append(column_of(dimension, "people", people).label(name))
         else:
             return None
-    numbers = [kept.c[n] for n in ("visits", "timed", *SUMS)]
-    flags = [flag(kept.c[n] > 0).label(f"any_{n}") for n in FLAGS]
-    chosen = sa.select(kept.c.person_id, kept.c.day, *numbers, *flags, *slices).select_from(main)
+    numbers: list[Sql] = [kept.c[n] for n in ("day", "visits", "timed", *SUMS)]
+    if kept is person_day_visits:
+        numbers += [kept.c.person_id, *(flag(kept.c[n] > 0).label(f"any_{n}") for n in FLAGS)]
+    chosen = sa.select(*numbers, *slices).select_from(main)
     return chosen.where(*within(kept, span)).subquery("sessions")
 
 
@@ -349,7 +360,9 @@ def runs_of(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def made_of(scope: Scope) -> tuple[tuple[sa.Table, Rows], ...]:
-    """Each table of totals, and the query that makes it for the scope's days."""
+    """Each table of totals, and the query that makes it for the scope's days; it may read those
+    before it. Rows come by day and person, so that a period's lie together.
+    """
     plain = scope.slicing(None)
     visits = session_rows(scope).subquery("visits")
     lines = order_line_rows(plain).subquery("sold")
@@ -370,6 +383,19 @@ def made_of(scope: Scope) -> tuple[tuple[sa.Table, Rows], ...]:
         sa.func.coalesce(sa.func.max(visits.c.seconds), 0).label("longest"),
         *(total(visits.c[n], n) for n in SUMS if n != "seconds"),
     ).group_by(visit_day, visits.c.person_id, *held)
+    (window,) = scope.windows
+    span = day_number(window.start), day_number(window.end)
+    every = person_day_visits
+    dimensions = [every.c[n] for n in HELD]
+    of_days: Rows = (
+        sa.select(
+            every.c.day,
+            *dimensions,
+            *(isum(every.c[n]).label(n) for n in ("visits", "timed", *SUMS)),
+        )
+        .where(*within(every, span))
+        .group_by(every.c.day, *dimensions)
+    )
     of_items: Rows = sa.select(
         line_day,
         lines.c.item_id,
@@ -379,8 +405,9 @@ def made_of(scope: Scope) -> tuple[tuple[sa.Table, Rows], ...]:
         total(lines.c.amount_cents, "amount_cents"),
     ).group_by(line_day, lines.c.item_id, lines.c.kind)
     return (
-        (person_days, active_day_rows(plain)),
-        (person_day_visits, of_visits),
+        (person_days, active_day_rows(plain).order_by("day", "person_id")),
+        (person_day_visits, of_visits.order_by(visit_day, visits.c.person_id)),
+        (day_visits, of_days),
         (item_days, of_items),
     )
 

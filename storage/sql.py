@@ -207,6 +207,15 @@ icount = _construct(
     clickhouse="toInt64(count())",
 )
 
+distinct_where = _construct(
+    "distinct_where",
+    sa.BigInteger(),
+    "distinct_where(value, condition): the number of different values where the condition holds. "
+    "SQLite looks each null up too, unless the rows are filtered.",
+    default="count(DISTINCT CASE WHEN {1} THEN {0} END)",
+    sqlite="count(DISTINCT {0}) FILTER (WHERE {1})",
+)
+
 json_text = _construct(
     "json_text",
     sa.Text(),

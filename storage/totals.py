@@ -49,6 +49,24 @@ person_day_visits = sa.Table(
     comment="a person's visits that began on a local day, by their dimensions",
 )
 
+day_visits = sa.Table(
+    "day_visits",
+    derived,
+    sa.Column("day", sa.BigInteger, nullable=False, index=True),
+    sa.Column("country", sa.Text),
+    sa.Column("channel", sa.Text),
+    sa.Column("device", sa.Text),
+    sa.Column("visits", sa.BigInteger, nullable=False),
+    sa.Column("timed", sa.BigInteger, nullable=False, comment="visits of a known length"),
+    sa.Column("seconds", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("pages", sa.BigInteger, nullable=False),
+    sa.Column("carted", sa.BigInteger, nullable=False),
+    sa.Column("ordered", sa.BigInteger, nullable=False),
+    sa.Column("abandoned", sa.BigInteger, nullable=False),
+    comment="all visits that began on a local day, by their dimensions",
+)
+
 item_days = sa.Table(
     "item_days",
     derived,
@@ -69,12 +87,13 @@ totals_kept = sa.Table(
     sa.Column("whole_visits", sa.Boolean, nullable=False, comment="none is too long to tell"),
 )
 
-TOTALS = (person_days, person_day_visits, item_days)
+TOTALS = (person_days, person_day_visits, day_visits, item_days)
 
 #: Which rows each is made from.
 MADE_FROM = {
     "person_days": frozenset({"events", "orders"}),
     "person_day_visits": frozenset({"events"}),
+    "day_visits": frozenset({"events"}),
     "item_days": frozenset({"orders", "order_lines"}),
 }
 

@@ -17,7 +17,7 @@ from analytics.commands.churn import Churn, Purchase, Question, Study, judged, s
 from analytics.commands.classify import Classify
 from analytics.commands.value import Value
 from analytics.errors import NotEnoughDataError
-from analytics.parts import BUCKETS, EVERYBODY, Part, drawn_words, parts_of, sample_of
+from analytics.parts import BUCKETS, EVERYBODY, Shard, drawn_words, parts_of, sample_of
 from analytics.period import parse_period
 from analytics.result import Figure, Note, Table
 from analytics.scope import Filter, Filters, scope_of
@@ -73,7 +73,7 @@ def test_each_person_is_in_one_part_on_every_engine(ctx: Context) -> None:
     )  # fmt: skip
     person = orders.c.person_id
 
-    def held(*parts: Part) -> list[str]:
+    def held(*parts: Shard) -> list[str]:
         asked = [sa.select(person).where(person.is_not(None), *p.holds(person)) for p in parts]
         return [p for statement in asked for p in ctx.store.column(statement)]
 
@@ -85,7 +85,7 @@ def test_each_person_is_in_one_part_on_every_engine(ctx: Context) -> None:
 
 
 def test_a_sample_in_words() -> None:
-    assert drawn_words(Part(0, 1_666), 3_000_000) == (
+    assert drawn_words(Shard(0, 1_666), 3_000_000) == (
         "a stable sample of about 499,800 of 3,000,000 people (by a hash of their ids)"
     )
 
@@ -246,7 +246,7 @@ def of_segment(ctx: Context, chosen: sa.Select) -> tuple[Context, Filters]:
 
 def test_people_of_a_segment_are_looked_for_in_every_part(crowded: Context) -> None:
     """The five of a segment may all be in one part, and outside the sample."""
-    late = Part(9_000, BUCKETS).holds(orders.c.person_id)
+    late = Shard(9_000, BUCKETS).holds(orders.c.person_id)
     chosen = sa.select(orders.c.person_id).distinct().where(*late)
     ctx, where = of_segment(crowded, chosen)
     few = Churn(horizon=30, where=where, top=10).run(ctx)

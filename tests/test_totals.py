@@ -169,9 +169,13 @@ def answers(store: Store, scope: Scope, *, kept: bool) -> dict[str, Any]:
             if not by and entity == "orders":
                 continue
             found[f"{entity} {cut}"] = quantities(store.fork(), sliced, measures)
+            if adding := [m for m in measures if m.column != "person_id"]:
+                found[f"{entity} {cut} adding"] = quantities(store.fork(), sliced, adding)
         if entity != "orders":
             plain = [m for m in measures if m.reach == "period"]
             found[f"{entity} daily"] = daily(store.fork(), scope, plain)
+            if adding := [m for m in plain if m.column != "person_id"]:
+                found[f"{entity} daily adding"] = daily(store.fork(), scope, adding)
     of_bags = dataclasses.replace(scope, filters=Filters((Filter("category", ("bags",)),)))
     found["bags"] = quantities(store.fork(), of_bags, MEASURES["order_lines"])
     if len(scope.windows) == 1:

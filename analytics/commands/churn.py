@@ -39,8 +39,15 @@ from analytics.methods.prediction import (
     reasons,
     typical,
 )
-from analytics.parts import EVERYBODY, MOST_PEOPLE, crowd_of, drawn_words, parts_of, sample_of
-from analytics.parts import Part as Bunch
+from analytics.parts import (
+    EVERYBODY,
+    MOST_PEOPLE,
+    Shard,
+    crowd_of,
+    drawn_words,
+    parts_of,
+    sample_of,
+)
 from analytics.period import DAY, between
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table
 from analytics.saved import in_segments, nobody_in
@@ -320,7 +327,7 @@ def people_at(
     plan: Plan,
     cut: dt.date,
     question: Question,
-    part: Bunch = EVERYBODY,
+    part: Shard = EVERYBODY,
 ) -> pd.DataFrame:
     """The people of a cut in the order of ids: their traits before it, and their label after it.
 
@@ -354,7 +361,7 @@ class Study:
     plan: Plan
     asked: Scope
     crowd: int | None
-    sample: Bunch
+    sample: Shard
     kind: Kind
     qualities: dict[str, Quality]
     people: pd.DataFrame
@@ -410,7 +417,7 @@ def studied(ctx: Context, question: Question) -> Study:
 
 
 def refuse_too_few(
-    train: pd.DataFrame, test: pd.DataFrame, now: pd.DataFrame, question: Question, sample: Bunch
+    train: pd.DataFrame, test: pd.DataFrame, now: pd.DataFrame, question: Question, sample: Shard
 ) -> None:
     """Raises NotEnoughDataError where a cut has too few people, or too few of an outcome."""
     few = min(len(train), len(test), len(now))
@@ -545,7 +552,7 @@ def judged(ctx: Context, study: Study, top: int, by: Literal["stake", "risk"]) -
     )
 
 
-def read_and_judged(ctx: Context, study: Study, part: Bunch) -> pd.DataFrame:
+def read_and_judged(ctx: Context, study: Study, part: Shard) -> pd.DataFrame:
     """Those of today's people who are of a part, with their `risk`."""
     everybody, plan = study.asked.of_everybody(), study.plan
     people = people_at(ctx, everybody, plan, plan.now, study.question, part)

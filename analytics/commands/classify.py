@@ -32,8 +32,7 @@ from analytics.methods.classification import (
 )
 from analytics.methods.portraits.clustering import one_thread
 from analytics.methods.portraits.scaling import stable_sample
-from analytics.parts import MOST_PEOPLE, crowd_of, drawn_words, sample_of
-from analytics.parts import Part as Bunch
+from analytics.parts import MOST_PEOPLE, Shard, crowd_of, drawn_words, sample_of
 from analytics.period import DAY, between
 from analytics.result import Chart, Column, Note, Part, Result, Series, Table, Unit
 from analytics.scope import Filters, Window, column_of, scope_of
@@ -145,7 +144,7 @@ class Question:
     ahead: int
     look: int
     crowd: int | None
-    sample: Bunch
+    sample: Shard
 
 
 def question(ctx: Context, target: str | None, where: Filters, horizon: int) -> Question:
@@ -226,7 +225,7 @@ def question(ctx: Context, target: str | None, where: Filters, horizon: int) -> 
 
 
 def by_column(
-    ctx: Context, made: Any, target: str, ids: pd.Series, where: Filters, sample: Bunch
+    ctx: Context, made: Any, target: str, ids: pd.Series, where: Filters, sample: Shard
 ) -> Question:
     """A column of people as classes; who is of an unknown or rare value is left out."""
     dimension = ctx.catalog.find_dimension(target)
@@ -248,7 +247,7 @@ def by_column(
     return made(of, f"are of {classes[1]}" if len(classes) > 1 else "", classes, labels)  # type: ignore[no-any-return]
 
 
-def value_of(ctx: Context, name: str, sample: Bunch) -> pd.Series:
+def value_of(ctx: Context, name: str, sample: Shard) -> pd.Series:
     """A dimension's value by person of a sample, where it is known."""
     dimension = ctx.catalog.find_dimension(name)
     value = column_of(dimension, "people", people)
@@ -260,7 +259,7 @@ def value_of(ctx: Context, name: str, sample: Bunch) -> pd.Series:
     return pd.Series(found["value"].to_numpy(dtype=object), index=found["person_id"].astype(str))
 
 
-def facts_of(ctx: Context, ids: pd.Series, sample: Bunch, without: str) -> dict[str, pd.Series]:
+def facts_of(ctx: Context, ids: pd.Series, sample: Shard, without: str) -> dict[str, pd.Series]:
     """Further traits of yes and no, by their labels: `country is France`."""
     found: dict[str, pd.Series] = {}
     for name in FACTS:

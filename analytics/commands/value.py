@@ -29,12 +29,12 @@ from analytics.methods.lifetime import (
 from analytics.parts import (
     EVERYBODY,
     MOST_PEOPLE,
+    Shard,
     crowd_of,
     drawn_words,
     parts_of,
     sample_of,
 )
-from analytics.parts import Part as Bunch
 from analytics.period import DAY, Period, between
 from analytics.result import Chart, Column, Figure, Note, Part, Result, Series, Table
 from analytics.saved import in_segments, nobody_in
@@ -127,7 +127,7 @@ class Value(Command):
                 hint="Ask for a longer period, or fewer filters.",
             ) from error
 
-        def foreseen(part: Bunch) -> pd.DataFrame:
+        def foreseen(part: Shard) -> pd.DataFrame:
             people = in_segments(ctx, scope, drawn if part == sample else read(part), part)
             return foresee(people, before(people, period.end), lives, amounts, self.horizon)
 
@@ -214,7 +214,7 @@ def histories(
     scope: Scope,
     cut: dt.date,
     days: int,
-    part: Bunch = EVERYBODY,
+    part: Shard = EVERYBODY,
     *,
     whole: bool,
 ) -> pd.DataFrame:
@@ -269,7 +269,7 @@ def histories(
     return found.sort_values("person_id", kind="stable").reset_index(drop=True)
 
 
-def dated_orders(scope: Scope, part: Bunch) -> sa.Subquery:
+def dated_orders(scope: Scope, part: Shard) -> sa.Subquery:
     """Orders and returns of known people of a part with their local day."""
     rows = rows_of("orders", scope)
     return (
@@ -289,7 +289,7 @@ def total(condition: Sql, value: Any) -> Sql:
     return isum(sa.case((condition, value), else_=0))  # type: ignore[no-any-return]
 
 
-def earlier_buyers(scope: Scope, part: Bunch) -> sa.Select[*tuple[Any, ...]]:
+def earlier_buyers(scope: Scope, part: Shard) -> sa.Select[*tuple[Any, ...]]:
     """Those who had bought anything before the period: how they began is not in it."""
     return sa.select(orders.c.person_id).where(
         orders.c.kind == "sale",
@@ -338,7 +338,7 @@ def foresee(
 
 
 def together(
-    ctx: Context, crowd: int | None, foreseen: Callable[[Bunch], pd.DataFrame], top: int
+    ctx: Context, crowd: int | None, foreseen: Callable[[Shard], pd.DataFrame], top: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, float]:
     """All people, foreseen part by part; the `top` by value with their histories; what is kept.
 
@@ -460,7 +460,7 @@ class Forecast:
     check: Check | None
     scope: Scope
     crowd: int | None
-    sample: Bunch
+    sample: Shard
 
 
 def totals(people: pd.DataFrame, found: Forecast) -> Iterator[Figure]:
