@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,18 @@ def test_an_example_round_trips(name: str, text: str, ctx: Context) -> None:
     assert type(request.command) is COMMANDS[name]
     assert parse(unparse(request.command), ctx.today, ctx.catalog) == Request(request.command)
     assert hash(request.command) == hash(parse(text, ctx.today, ctx.catalog).command)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("text", ["kpis last 30 days by country", "digest 2011-12-08"])
+def test_the_zone_of_the_machine_is_nothing_to_an_answer(
+    text: str, engine: str, shops: dict[str, Context], machine_zone: Callable[[str], None]
+) -> None:
+    expected = comparable(answered(text, engine, shops))
+    machine_zone("Asia/Tokyo")
+    with ThreadPoolExecutor(1) as pool:
+        said = pool.submit(answer, text, shops[engine]).result().result
+    assert comparable(said) == expected
 
 
 @pytest.mark.parametrize("engine", ENGINES)

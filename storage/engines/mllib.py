@@ -58,7 +58,7 @@ class MLlib:
         and no others; sets of more than `longest` items are left out.
         """
         with self._session(running) as session:
-            lines = session.sql(sql, args=list(values))
+            lines = session.sql(sql, args=self._engine.literals(values))
             return self._mined(lines, minimum, longest, most)
 
     def _mined(self, lines: Any, minimum: int, longest: int | None, most: int) -> pa.Table:
@@ -99,7 +99,7 @@ class MLlib:
             }
         )
         with self._session(running) as session:
-            lines = session.sql(sql, args=list(values))
+            lines = session.sql(sql, args=self._engine.literals(values))
             parts = lines.join(f.broadcast(session.createDataFrame(wanted)), "item")
             held = parts.groupBy("place", "size", "basket", "late").agg(f.count("*").alias("n"))
             whole = held.where(f.col("n") == f.col("size")).groupBy("place", "late")
@@ -134,7 +134,7 @@ class MLlib:
             "numItemBlocks": blocks,
         }
         with self._session(running) as session:
-            return fitted(session.sql(sql, args=list(values)), how)
+            return fitted(session.sql(sql, args=self._engine.literals(values)), how)
 
 
 def fitted(bought: Any, how: dict[str, Any]) -> pa.Table:

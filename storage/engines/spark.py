@@ -8,6 +8,7 @@ empty one.
 """
 
 import contextlib
+import datetime as dt
 import logging
 import secrets
 import socket
@@ -199,12 +200,29 @@ class SparkEngine(Engine):
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> pa.Table:
         """In one call: `session.sql(…).toArrow()` is three, and each plans the query anew."""
-        from pyspark.sql.connect.functions import lit
         from pyspark.sql.connect.plan import SQL
 
-        plan = SQL(sql, [lit(v) for v in values]).to_proto(self._session.client)
+        plan = SQL(sql, self.literals(values)).to_proto(self._session.client)
         table: pa.Table = self._session.client.to_table(plan, {})[0]
         return table
+
+    @staticmethod
+    def literals(values: Sequence[Any]) -> list[Any]:
+        """Bound values as Spark's columns; instants, which are naive UTC, as TIMESTAMP_NTZ.
+
+        By itself pyspark takes a naive instant for the local time of this machine, and asks the
+        server for each of them which kind it likes better.
+        """
+        from pyspark.sql.connect.column import Column
+        from pyspark.sql.connect.expressions import LiteralExpression
+        from pyspark.sql.connect.functions import lit
+        from pyspark.sql.types import TimestampNTZType
+
+        without_zone = TimestampNTZType()
+        return [
+            Column(LiteralExpression(v, without_zone)) if isinstance(v, dt.datetime) else lit(v)
+            for v in values
+        ]
 
     @contextlib.contextmanager
     def asking(self, running: Running) -> Iterator[Any]:
@@ -355,7 +373,7 @@ class SparkWriter(Writer):
     def fetch(self, statement: Statement) -> pa.Table:
         """Rows of a query."""
         sql, values = self.engine.compile(statement)
-        return self.session.sql(sql, args=list(values)).toArrow()
+        return self.session.sql(sql, args=self.engine.literals(values)).toArrow()
 
     def append(self, table: str, rows: pa.Table, *, temporary: bool = False) -> None:
         """In pieces. Raises StoreUnavailableError for temporary tables, which loads need."""

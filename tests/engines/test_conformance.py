@@ -1,5 +1,8 @@
 """Every command gives DuckDB's answer on ClickHouse and on a Spark cluster."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from analytics.command import Context
@@ -42,3 +45,14 @@ def test_people_who_do_not_fit_are_judged_in_parts_as_duckdb_does(
     said = told("churn next 60 days", request.getfixturevalue(engine))[0]
     assert "Everybody was judged, in 3 parts" in str(said)
     assert said == told("churn next 60 days", shop)[0]
+
+
+@pytest.mark.parametrize("engine", ["clickhouse", "spark"])
+def test_a_thread_of_a_machine_in_another_zone_is_given_the_same(
+    engine: str, shop: Context, request: pytest.FixtureRequest, machine_zone: Callable[[str], None]
+) -> None:
+    theirs: Context = request.getfixturevalue(engine)
+    expected = told("kpis last 30 days by country", shop)[0]
+    machine_zone("Asia/Tokyo")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(told, "kpis last 30 days by country", theirs).result()[0] == expected
