@@ -67,7 +67,7 @@ $(ENGINES)/.ready: requirements-engines.lock
 	@touch $@
 
 test-engines: $(ENGINES)/.ready ## every command on ClickHouse, a Spark cluster, DuckDB 1.5; SQL for warehouses
-	$(ENGINES)/bin/python -m pytest -q -m engines tests/engines
+	$(ENGINES)/bin/python -m pytest -q -n 2 --dist loadfile -m engines tests/engines
 
 bench-engines: $(ENGINES)/.ready ## seven questions on each engine at 1, 5, 20 million events (docs/scale.md)
 	$(ENGINES)/bin/python -W ignore -m benchmarks.engines --write

@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -24,10 +25,12 @@ JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as s:
-        s.bind((LOCAL, 0))
-        return int(s.getsockname()[1])
+    """A port that nobody listens on now, and that the system gives nobody who asks for any."""
+    while True:
+        port = secrets.choice(range(20_000, 30_000))
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind((LOCAL, port))
+            return port
 
 
 def listens(port: int) -> bool:
