@@ -324,12 +324,10 @@ def exposure_logging(units: sa.CTE, scope: Scope) -> sa.Select[*tuple[Any, ...]]
 def values_after(units: sa.CTE, outcome: Outcome, scope: Scope) -> sa.CTE:
     """The rows' values after each person's exposure: variant, person_id, value."""
     rows, late = after_exposure(units, outcome.entity, scope)
-    of_whom = units.alias("of_whom")
     value = value_of(rows, outcome.top.column)
     wanted = [holds(rows, column, values) for column, values in outcome.top.where]
     return (
-        sa.select(of_whom.c.variant, of_whom.c.person_id, value.label("value"))
-        .join_from(rows, of_whom, of_whom.c.person_id == rows.c.person_id)
+        sa.select(rows.c.given.label("variant"), rows.c.person_id, value.label("value"))
         .where(late, value.is_not(None), *wanted)
         .cte("after")
     )
@@ -455,11 +453,14 @@ def outcome_sums(
 
 
 def after_exposure(units: sa.CTE, entity: str, scope: Scope) -> tuple[sa.FromClause, Sql]:
-    """The entity's rows of exposed people, and the condition that they came after the exposure."""
+    """The entity's rows of exposed people with the variant that was `given`, and the condition that
+    they came after the exposure.
+    """
     rows = rows_of(entity, scope)
     by_day = ENTITY[entity].clock == "day"
+    exposed = (units.c.day if by_day else units.c.exposed_at).label("exposed")
     joined = (
-        sa.select(*rows.c, (units.c.day if by_day else units.c.exposed_at).label("exposed"))
+        sa.select(*rows.c, units.c.variant.label("given"), exposed)
         .join_from(rows, units, units.c.person_id == rows.c.person_id)
         .subquery("of_exposed")
     )
