@@ -68,8 +68,8 @@ class StoreSettings(Section):
     threads: int = Field(0, ge=0, description="DuckDB's threads; 0: all cores.")
     totals: bool = Field(
         True,
-        description="Totals per person and day, and per item and day, follow each load, and "
-        "answer what they cover (DuckDB, PostgreSQL, SQLite).",
+        description="Totals per person and day, per day, and per item and day, follow each load, "
+        "and answer what they cover (DuckDB, PostgreSQL, SQLite).",
     )
     tables: dict[str, dict[str, Any]] = Field(
         {},

@@ -21,6 +21,18 @@ from storage.sql import epoch_day
 #: Tables of ours that nobody loads, maps or copies.
 derived = sa.MetaData()
 
+
+def visit_columns() -> list[sa.Column[Any]]:
+    """The dimensions of visits, and their sums."""
+    sums = ("seconds", "events", "pages", "carted", "ordered", "abandoned")
+    return [
+        *(sa.Column(name, sa.Text) for name in ("country", "channel", "device")),
+        sa.Column("visits", sa.BigInteger, nullable=False),
+        sa.Column("timed", sa.BigInteger, nullable=False, comment="visits of a known length"),
+        *(sa.Column(name, sa.BigInteger, nullable=False) for name in sums),
+    ]
+
+
 person_days = sa.Table(
     "person_days",
     derived,
@@ -34,18 +46,8 @@ person_day_visits = sa.Table(
     derived,
     sa.Column("day", sa.BigInteger, nullable=False, index=True),
     sa.Column("person_id", sa.Text, nullable=False),
-    sa.Column("country", sa.Text),
-    sa.Column("channel", sa.Text),
-    sa.Column("device", sa.Text),
-    sa.Column("visits", sa.BigInteger, nullable=False),
-    sa.Column("timed", sa.BigInteger, nullable=False, comment="visits of a known length"),
-    sa.Column("seconds", sa.BigInteger, nullable=False),
+    *visit_columns(),
     sa.Column("longest", sa.BigInteger, nullable=False, comment="seconds of the longest visit"),
-    sa.Column("events", sa.BigInteger, nullable=False),
-    sa.Column("pages", sa.BigInteger, nullable=False),
-    sa.Column("carted", sa.BigInteger, nullable=False),
-    sa.Column("ordered", sa.BigInteger, nullable=False),
-    sa.Column("abandoned", sa.BigInteger, nullable=False),
     comment="a person's visits that began on a local day, by their dimensions",
 )
 
@@ -53,17 +55,7 @@ day_visits = sa.Table(
     "day_visits",
     derived,
     sa.Column("day", sa.BigInteger, nullable=False, index=True),
-    sa.Column("country", sa.Text),
-    sa.Column("channel", sa.Text),
-    sa.Column("device", sa.Text),
-    sa.Column("visits", sa.BigInteger, nullable=False),
-    sa.Column("timed", sa.BigInteger, nullable=False, comment="visits of a known length"),
-    sa.Column("seconds", sa.BigInteger, nullable=False),
-    sa.Column("events", sa.BigInteger, nullable=False),
-    sa.Column("pages", sa.BigInteger, nullable=False),
-    sa.Column("carted", sa.BigInteger, nullable=False),
-    sa.Column("ordered", sa.BigInteger, nullable=False),
-    sa.Column("abandoned", sa.BigInteger, nullable=False),
+    *visit_columns(),
     comment="all visits that began on a local day, by their dimensions",
 )
 
